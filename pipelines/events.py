@@ -1,0 +1,72 @@
+"""What happened in git, in one shape for every host."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+from pipelines.values import Value
+
+ZERO_SHA = "0" * 40
+
+
+class EventKind(StrEnum):
+    """The words of `when: event:`."""
+
+    PUSH = "push"
+    """Commits arrived on a branch."""
+    PULL_REQUEST = "pull_request"
+    """A pull request (GitLab: merge request) was opened, or got new commits."""
+    TAG = "tag"
+    """A tag was made or moved."""
+    MANUAL = "manual"
+    """A person asked for a run."""
+
+
+class Event(Value):
+    """What happened in git, read from a delivery or a person's request.
+
+    Every text in it is written by strangers: it goes into environment variables and pages as
+    text, never into a shell or a command line.
+    """
+
+    kind: EventKind
+    repository: str
+    """`owner/name` as the host spells it now."""
+    sha: str
+    """The commit to build: 40 or 64 lower-case hex digits."""
+    ref: str
+    """Where the commit can be fetched: `refs/heads/x`, `refs/tags/x`, `refs/pull/7/head`."""
+    before: str | None = None
+    """The commit the branch pointed at earlier; for a pull request the base commit."""
+    branch: str | None = None
+    """The branch pushed to; for a pull request the branch it wants to go into."""
+    tag: str | None = None
+    pull_request: int | None = None
+    source_branch: str | None = None
+    """The branch a pull request comes from."""
+    from_fork: bool = False
+    default_branch: str | None = None
+    title: str = ""
+    """First line of the commit message, or the pull request's title."""
+    message: str = ""
+    """The whole commit message where the host tells it (for `[skip ci]`)."""
+    author: str = ""
+    """Who wrote the commit, as the commit says: for display, never for trust."""
+    actor: str = ""
+    """Who pushed, as the host names them."""
+    actor_id: str | None = None
+    """The host's numeric id of the person who pushed."""
+    url: str | None = None
+    """The commit's or pull request's page on the host."""
+
+    @property
+    def key(self) -> str:
+        """The same for the same happening, however often and under whatever id it is told."""
+        if self.kind is EventKind.PULL_REQUEST:
+            return f"pull_request:{self.pull_request}:{self.branch}:{self.sha}"
+        return f"{self.kind}:{self.ref}:{self.before or ZERO_SHA}:{self.sha}"
+
+    @property
+    def short_sha(self) -> str:
+        """The first 12 digits of the commit."""
+        return self.sha[:12]

@@ -1,0 +1,325 @@
+"""What has happened to a plan's steps so far: facts, and the pure reducer over them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from copy import copy
+from datetime import UTC, datetime
+from enum import StrEnum
+from functools import cached_property
+from typing import Annotated, Literal
+
+from pydantic import AwareDatetime, Field, field_validator
+
+from pipelines.durations import format_duration
+from pipelines.plan import Plan
+from pipelines.values import Value
+
+MAX_SENTENCE = 140
+"""Characters of a commit status's description; GitHub's limit."""
+
+
+class State(StrEnum):
+    """Where a step, an attempt or a run stands."""
+
+    WAITING = "waiting"
+    """Nothing has happened yet: it waits for a slot or for its needs."""
+    RUNNING = "running"
+    SUCCESS = "success"
+    FAILURE = "failure"
+    """The user's own work said no: a test failed, a Dockerfile does not build."""
+    ERROR = "error"
+    """It could not be tried: bad definition, engine or registry out of reach, wrong login."""
+    CANCELLED = "cancelled"
+    SKIPPED = "skipped"
+    """Never started, because something it needs did not pass."""
+
+    @property
+    def ended(self) -> bool:
+        """Whether nothing more will happen."""
+        return self not in (State.WAITING, State.RUNNING)
+
+
+class Built(Value):
+    """An image that a build made, still on the engine."""
+
+    image_id: str
+    """`sha256:…` of the image's configuration."""
+    cached_steps: int = 0
+    """Build steps taken from the cache."""
+    total_steps: int = 0
+
+
+class Pushed(Value):
+    """An image that a registry took."""
+
+    repository: str
+    digest: str
+    """`sha256:…` of the manifest, as the registry told it in the push itself."""
+    size: int
+    """Bytes of the manifest."""
+    tags: tuple[str, ...]
+
+
+class Outcome(Value):
+    """How a step ended."""
+
+    state: State
+    """One of those that are an end."""
+    exit_code: int | None = None
+    message: str = ""
+    """One sentence for people: what happened, why, and what to do next. Empty on success."""
+    built: Built | None = None
+    pushed: Pushed | None = None
+
+    @field_validator("state")
+    @classmethod
+    def _is_an_end(cls, state: State) -> State:
+        if not state.ended:
+            raise ValueError(f"{state} is no end of a step")
+        return state
+
+
+class StepReady(Value):
+    """All its needs have ended well; it may start as soon as there is room."""
+
+    kind: Literal["ready"] = "ready"
+    step: str
+    at: AwareDatetime
+
+
+class StepStarted(Value):
+    """The executor began to prepare it (pull, create)."""
+
+    kind: Literal["started"] = "started"
+    step: str
+    at: AwareDatetime
+
+
+class StepRunning(Value):
+    """Its own work began: the container runs, the builder or the registry answers."""
+
+    kind: Literal["running"] = "running"
+    step: str
+    at: AwareDatetime
+
+
+class StepEnded(Value):
+    """It is over; also told, with `skipped` or `cancelled`, of steps that never started."""
+
+    kind: Literal["ended"] = "ended"
+    step: str
+    at: AwareDatetime
+    outcome: Outcome
+
+
+Fact = Annotated[StepReady | StepStarted | StepRunning | StepEnded, Field(discriminator="kind")]
+
+
+class StepProgress(Value):
+    """One step's part of the progress."""
+
+    state: State = State.WAITING
+    ready_at: AwareDatetime | None = None
+    started_at: AwareDatetime | None = None
+    running_at: AwareDatetime | None = None
+    ended_at: AwareDatetime | None = None
+    outcome: Outcome | None = None
+
+
+_WORST_FIRST = (State.CANCELLED, State.ERROR, State.FAILURE)
+_BAD = (*_WORST_FIRST, State.SKIPPED)
+_VERBS = {
+    State.FAILURE: "failed",
+    State.ERROR: "had an error",
+    State.CANCELLED: "was cancelled",
+    State.SKIPPED: "was skipped",
+}
+
+
+class _Index:
+    """What follows from a plan and where its steps stand, kept up to date step by step.
+
+    `dependents` and `position` belong to the plan and are shared; the rest is copied on change, so
+    that a fact costs what it touches and not a walk over all needs of all steps.
+    """
+
+    def __init__(self, plan: Plan, steps: Mapping[str, StepProgress]) -> None:
+        self.position = {step.key: number for number, step in enumerate(plan.steps)}
+        self.dependents: dict[str, list[str]] = {key: [] for key in self.position}
+        self.open = {step.key: len(step.needs) for step in plan.steps}
+        self.waiting = {key for key, step in steps.items() if step.state is State.WAITING}
+        self.free = {key for key in self.waiting if not self.open[key]}
+        self.doomed: dict[str, str] = {}
+        for step in plan.steps:
+            for need in step.needs:
+                self.dependents[need].append(step.key)
+        for key, step_progress in sorted(steps.items(), key=_end):
+            if step_progress.outcome is not None:
+                self._settle(key, step_progress.outcome)
+
+    def after(self, key: str, outcome: Outcome | None) -> _Index:
+        """The index after a step left waiting (no outcome), or ended."""
+        index = copy(self)
+        index.waiting = self.waiting - {key}
+        index.free = self.free - {key}
+        if outcome is not None:
+            index.open, index.doomed = dict(self.open), dict(self.doomed)
+            index.doomed.pop(key, None)
+            index._settle(key, outcome)  # noqa: SLF001 (a copy of itself)
+        return index
+
+    def _settle(self, key: str, outcome: Outcome) -> None:
+        if outcome.state is not State.SUCCESS:
+            self._doom(key, _skipped_because(key, outcome))
+            return
+        for dependent in self.dependents[key]:
+            self.open[dependent] -= 1
+            if not self.open[dependent] and dependent in self.waiting:
+                self.free.add(dependent)
+
+    def _doom(self, key: str, sentence: str) -> None:
+        """Everything that waits for the step, and for what waits for it, in turn."""
+        behind = [key]
+        for passed in behind:
+            for dependent in self.dependents[passed]:
+                if dependent in self.waiting and dependent not in self.doomed:
+                    self.doomed[dependent] = sentence
+                    behind.append(dependent)
+
+
+class Progress(Value):
+    """Where every step of a plan stands; a new value for each fact."""
+
+    plan: Plan
+    steps: dict[str, StepProgress]
+
+    @cached_property
+    def _index(self) -> _Index:
+        return _Index(self.plan, self.steps)
+
+    @classmethod
+    def of(cls, plan: Plan) -> Progress:
+        """The progress of a plan of which nothing has happened."""
+        return cls(plan=plan, steps={step.key: StepProgress() for step in plan.steps})
+
+    def apply(self, fact: Fact) -> Progress:
+        """This progress after one more fact; a fact about an ended step changes nothing.
+
+        Raises:
+            KeyError: The plan has no such step.
+        """
+        before = self.steps[fact.step]
+        if before.state.ended:
+            return self
+        after = before.model_copy(update=_changes(before, fact))
+        progress = Progress.model_construct(plan=self.plan, steps={**self.steps, fact.step: after})
+        if after.state is before.state:
+            progress.__dict__["_index"] = self._index
+        elif fact.step not in self._index.doomed or after.state in _BAD:
+            progress.__dict__["_index"] = self._index.after(fact.step, after.outcome)
+        # Else a doomed step started all the same, and what it doomed is found out anew.
+        return progress
+
+    def ready(self) -> tuple[str, ...]:
+        """Keys of waiting steps all of whose needs have ended well, in the plan's order."""
+        return tuple(sorted(self._index.free, key=self._index.position.__getitem__))
+
+    def doomed(self) -> dict[str, str]:
+        """Waiting steps that can never start, each with the sentence that says why.
+
+        "skipped: test.unit failed" names the first need that did not pass; of a need that was
+        skipped itself, the step that was the cause.
+        """
+        doomed, position = self._index.doomed, self._index.position
+        return {key: doomed[key] for key in sorted(doomed, key=position.__getitem__)}
+
+    @property
+    def state(self) -> State:
+        """The whole plan's state: running until all have ended, then the worst of the ends.
+
+        Worst first: cancelled, error, failure, success. Skipped steps weigh nothing.
+        """
+        states = {step.state for step in self.steps.values()}
+        if not all(state.ended for state in states):
+            return State.RUNNING
+        return next((state for state in _WORST_FIRST if state in states), State.SUCCESS)
+
+    def sentence(self) -> str:
+        """One sentence for a commit status, at most 140 characters.
+
+        "test.unit failed: exit code 1", "3 steps passed in 12 s".
+        """
+        state = self.state
+        if state is State.RUNNING:
+            return _cut(self._under_way())
+        if state is State.SUCCESS:
+            return self._passed()
+        ends = sorted(
+            ((key, step) for key, step in self.steps.items() if step.state is state), key=_end
+        )
+        key, step = ends[0]
+        rest = f" (and {len(ends) - 1} more)" if len(ends) > 1 else ""
+        return _cut(_ended(key, step), rest)
+
+    def _under_way(self) -> str:
+        running = [key for key, step in self.steps.items() if step.state is State.RUNNING]
+        ended = sum(step.state.ended for step in self.steps.values())
+        if not running:
+            return f"waiting: {ended} of {_count(len(self.steps))} done"
+        rest = f" and {len(running) - 1} more" if len(running) > 1 else ""
+        return f"{ended} of {_count(len(self.steps))} done, running {running[0]}{rest}"
+
+    def _passed(self) -> str:
+        passed = sum(step.state is State.SUCCESS for step in self.steps.values())
+        if not passed:
+            return "nothing to run for this event"
+        starts = [step.started_at for step in self.steps.values() if step.started_at]
+        ends = [step.ended_at for step in self.steps.values() if step.ended_at]
+        took = (max(ends) - min(starts)).total_seconds() if starts and ends else 0.0
+        return f"{_count(passed)} passed in {format_duration(took)}"
+
+
+def _changes(before: StepProgress, fact: Fact) -> dict[str, object]:
+    """What a fact changes of a step that has not ended; the first of two equal facts counts."""
+    if isinstance(fact, StepReady):
+        return {"ready_at": before.ready_at or fact.at}
+    if isinstance(fact, StepStarted):
+        return {"state": State.RUNNING, "started_at": before.started_at or fact.at}
+    if isinstance(fact, StepRunning):
+        return {"state": State.RUNNING, "running_at": before.running_at or fact.at}
+    return {"state": fact.outcome.state, "ended_at": fact.at, "outcome": fact.outcome}
+
+
+def _end(item: tuple[str, StepProgress]) -> datetime:
+    """For sorting: when a step ended; those that have not come last."""
+    return item[1].ended_at or datetime.max.replace(tzinfo=UTC)
+
+
+def _skipped_because(key: str, outcome: Outcome) -> str:
+    if outcome.state is State.SKIPPED and outcome.message.startswith(_SKIPPED):
+        return outcome.message
+    return f"{_SKIPPED}{key} {_VERBS[outcome.state]}"
+
+
+_SKIPPED = "skipped: "
+
+
+def _ended(key: str, step: StepProgress) -> str:
+    outcome = step.outcome or Outcome(state=step.state)
+    text = outcome.message
+    if not text and outcome.exit_code is not None:
+        text = f"exit code {outcome.exit_code}"
+    if text.startswith(key):
+        return text
+    return f"{key} {_VERBS[outcome.state]}" + (f": {text}" if text else "")
+
+
+def _count(steps: int) -> str:
+    return "1 step" if steps == 1 else f"{steps} steps"
+
+
+def _cut(text: str, rest: str = "") -> str:
+    line = " ".join(text.split())
+    room = MAX_SENTENCE - len(rest)
+    return (line if len(line) <= room else line[: room - 1] + "…") + rest
