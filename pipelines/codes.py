@@ -1,0 +1,183 @@
+"""The table of problems: what each code means, and how to mend it."""
+
+from __future__ import annotations
+
+from pipelines.values import Value
+
+
+class Explanation(Value):
+    """What the reference says of one code."""
+
+    title: str
+    meaning: str
+    remedy: str
+
+
+def _explain(title: str, meaning: str, remedy: str) -> Explanation:
+    return Explanation(title=title, meaning=meaning, remedy=remedy)
+
+
+CODES: dict[str, Explanation] = {
+    "P001": _explain(
+        "not YAML",
+        "The file cannot be read as YAML: a bracket or quote is open, a line is indented by "
+        "another amount than its neighbours, or a tab is used for indenting.",
+        "Look at the line named and the one above it. Indent with spaces.",
+    ),
+    "P002": _explain(
+        "file too large",
+        "A pipeline file may hold 256 KiB.",
+        "Move long commands into a script in the repository, or split the pipeline into several "
+        "files in `.lading/`.",
+    ),
+    "P003": _explain(
+        "file too deep or too long",
+        "The file nests deeper, or holds more values (each alias counted as all it stands for), "
+        "than any pipeline needs.",
+        "Write less nesting, fewer aliases, or several files in `.lading/`.",
+    ),
+    "P004": _explain(
+        "unreadable character",
+        "The file is not UTF-8 text, or a value holds a character that is not text.",
+        "Save the file as UTF-8 and take the character out.",
+    ),
+    "P005": _explain(
+        "YAML that is not used here",
+        "A pipeline is one YAML document of plain texts, lists and keys: no tags (`!!int`), no "
+        "second document, no lists or maps as keys.",
+        "Write the value plainly; every value is read as text first, so `3.10` stays `3.10`.",
+    ),
+    "P006": _explain(
+        "duplicate key",
+        "The same key stands twice in one place, so that one of the two would be lost.",
+        "Keep one of them, or join the two.",
+    ),
+    "P010": _explain(
+        "unknown key",
+        "The key means nothing in this place. The hint names the key that was probably meant, "
+        "or the place where the key belongs.",
+        "Use the key from the hint.",
+    ),
+    "P011": _explain(
+        "not supported yet",
+        "The pipeline language has this, but this version of Lading does not do it yet. It is an "
+        "error because leaving it out silently would run something else than you wrote.",
+        "Take it out.",
+    ),
+    "P012": _explain(
+        "missing key",
+        "A key that this place must have is not there.",
+        "Add it.",
+    ),
+    "P013": _explain(
+        "wrong shape",
+        "A text stands where a list or keys are wanted, or the other way round.",
+        "Write it in the shape that the message names.",
+    ),
+    "P014": _explain(
+        "empty value",
+        "A key is there with nothing behind it.",
+        "Give it a value, or take the key out.",
+    ),
+    "P015": _explain(
+        "bad name",
+        "Names of pipelines and steps are shown on pages, in statuses and in container names: "
+        "they start with a letter or digit and go on with letters, digits, `-` and `_` (a "
+        "pipeline's also with `.`), 63 at most.",
+        "Choose such a name.",
+    ),
+    "P020": _explain(
+        "bad duration",
+        "A duration is written like `90s`, `30m`, `1h30m` or `2d`, from one second to seven days.",
+        "Write it so, with its unit.",
+    ),
+    "P021": _explain(
+        "unknown event",
+        "`event` takes push, pull_request, tag and manual.",
+        "Use one of these words.",
+    ),
+    "P022": _explain(
+        "bad pattern",
+        "Patterns are matched against whole names from their start; paths start at the "
+        "repository's root. A leading `/`, `./` or `!` could never match.",
+        "Leave the sign out; use `exclude` for what shall not count.",
+    ),
+    "P023": _explain(
+        "bad variable",
+        "Names of environment variables and build arguments are letters, digits and `_`, and do "
+        "not start with a digit. `CI`, `CI_…` and `LADING_…` are set by Lading.",
+        "Choose another name.",
+    ),
+    "P024": _explain(
+        "path outside the repository",
+        "`context` and `dockerfile` are paths from the repository's root that stay inside it.",
+        "Write a relative path without `..`.",
+    ),
+    "P025": _explain(
+        "bad image name",
+        "An image is named like `python:3.12-slim` or `ghcr.io/acme/tools@sha256:…`, in lower "
+        "case, or taken from this pipeline with `{from: build.web}`.",
+        "Mend the name.",
+    ),
+    "P026": _explain(
+        "bad repository",
+        "`to` is a registry and a path in it, in lower case and without a tag: "
+        "`ghcr.io/acme/web`. On Docker Hub: `docker.io/acme/web`.",
+        "Write the registry's host first; put tags into `tags`.",
+    ),
+    "P027": _explain(
+        "bad tag",
+        "A tag is made of letters, digits, `.`, `_` and `-`, does not start with `.` or `-`, and "
+        "has 128 characters at most.",
+        "Mend the tag.",
+    ),
+    "P028": _explain(
+        "unknown placeholder",
+        "Placeholders are looked up in a fixed table; the reference lists it.",
+        "Use one from the table. In commands use the environment variables instead.",
+    ),
+    "P029": _explain(
+        "commands too long",
+        "The commands of one step may hold 100 KB.",
+        "Put them into a script in the repository and call it.",
+    ),
+    "P030": _explain(
+        "empty pipeline",
+        "The file has no step in `build`, `test` or `push`, so there is nothing to run.",
+        "Add one; the smallest is `build: {web: {}}`.",
+    ),
+    "P031": _explain(
+        "too many steps",
+        "A pipeline may have 1000 steps.",
+        "Split it into several files in `.lading/`.",
+    ),
+    "P032": _explain(
+        "need of an unknown step",
+        "`needs` names steps as `stage.name`, like `build.web`; this one is not in the file.",
+        "Name a step of this file.",
+    ),
+    "P033": _explain(
+        "steps in a circle",
+        "The steps wait for each other, so none could ever start. A step without `needs` waits "
+        "for the whole stage before it.",
+        "Take one of the needs out.",
+    ),
+    "P034": _explain(
+        "no such build",
+        "`from` names a step of `build` as `build.name`; this one is not in the file. A push "
+        "without `image` takes the build of its own name.",
+        "Name a build of this file.",
+    ),
+    "P035": _explain(
+        "no image",
+        "A test without `image` runs in the image that the file builds, where it builds exactly "
+        "one; here it builds none, or several.",
+        "Add `image`: a name, or `{from: build.web}`.",
+    ),
+    "P040": _explain(
+        "placeholder without a value",
+        "The image's name holds a placeholder that has no value for this event, as `${tag}` for "
+        "a push to a branch.",
+        "Give the step a `when` with the events that have the value.",
+    ),
+}

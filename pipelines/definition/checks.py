@@ -1,0 +1,184 @@
+"""What no single key can tell: needs, circles, builds that are named and not there.
+
+The checks read the tree and not the models, so that they also speak of a file that has other
+mistakes: a person wants all of them at once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from graphlib import CycleError, TopologicalSorter
+from itertools import chain, islice
+
+from pipelines.definition.fields import EMPTY, near, shown
+from pipelines.definition.models import MAX_STEPS
+from pipelines.definition.tree import (
+    MAX_PROBLEMS,
+    Entries,
+    Items,
+    Mark,
+    Node,
+    Scalar,
+    plain,
+    problem,
+)
+from pipelines.ordering import Order, Place
+from pipelines.plan import STAGE_ORDER, Stage
+from pipelines.problems import Problem
+from pipelines.values import Value
+
+_SMALLEST = "the smallest pipeline is `build: {web: {}}` beside a Dockerfile"
+
+
+class _Named(Value):
+    """A text of the file and its place."""
+
+    text: str
+    line: int
+    column: int
+
+    @property
+    def mark(self) -> Mark:
+        return Mark(self.line, self.column)
+
+
+class _Outline(Value):
+    """What a step says of other steps, as far as it can be read."""
+
+    stage: Stage
+    name: _Named
+    needs: tuple[_Named, ...] | None
+    image: bool
+    source: _Named | None
+    """What `from` names."""
+
+    @property
+    def key(self) -> str:
+        return f"{self.stage}.{self.name.text}"
+
+
+def check(root: Node) -> list[Problem]:
+    """Every problem between the parts of a file."""
+    outlines = list(_outlines(root))
+    if not outlines:
+        if _tried(root):
+            return []
+        return [problem("P030", "the pipeline has no steps", Mark(1, 1), _SMALLEST)]
+    if len(outlines) > MAX_STEPS:
+        hint = "split it into several files in `.lading/`"
+        mark = outlines[MAX_STEPS].name.mark
+        return [problem("P031", f"{len(outlines)} steps; there may be {MAX_STEPS}", mark, hint)]
+    faults = chain(_needs(outlines), _images(outlines), _circle(outlines))
+    return list(islice(faults, MAX_PROBLEMS))
+
+
+def _tried(root: Node) -> bool:
+    """Whether something of a wrong shape, which the models tell, was meant to hold steps."""
+    if isinstance(root, Entries):
+        return any(stage in root.entries for stage in STAGE_ORDER)
+    return plain(root) is not EMPTY
+
+
+def _outlines(root: Node) -> Iterator[_Outline]:
+    for stage in STAGE_ORDER:
+        steps = _entry(root, stage)
+        if isinstance(steps, Entries):
+            for name, (mark, body) in steps.entries.items():
+                yield _outline(stage, _Named(text=name, line=mark.line, column=mark.column), body)
+
+
+def _outline(stage: Stage, name: _Named, body: Node) -> _Outline:
+    if stage is Stage.BUILD:
+        return _Outline(stage=stage, name=name, needs=(), image=False, source=None)
+    image, needs = _entry(body, "image"), _entry(body, "needs")
+    return _Outline(
+        stage=stage,
+        name=name,
+        needs=None if needs is None else tuple(_texts(needs)),
+        image=image is not None,
+        source=next(_texts(_entry(image, "from")), None),
+    )
+
+
+def _entry(node: Node | None, key: str) -> Node | None:
+    if isinstance(node, Entries) and key in node.entries:
+        return node.entries[key][1]
+    return None
+
+
+def _texts(node: Node | None) -> Iterator[_Named]:
+    for item in node.items if isinstance(node, Items) else (node,):
+        if isinstance(item, Scalar) and item.text is not None:
+            yield _Named(text=item.text, line=item.mark.line, column=item.mark.column)
+
+
+def _needs(outlines: list[_Outline]) -> Iterator[Problem]:
+    keys = [outline.key for outline in outlines]
+    known = set(keys)
+    for outline in outlines:
+        for need in outline.needs or ():
+            if need.text not in known:
+                hint = near(need.text, keys[:100]) or "write it as `stage.name`, like `build.web`"
+                message = f"`{outline.key}` needs `{shown(need.text)}`, which is not in this file"
+                yield problem("P032", message, need.mark, hint)
+
+
+def _builds(outlines: list[_Outline]) -> list[str]:
+    return [outline.key for outline in outlines if outline.stage is Stage.BUILD]
+
+
+def _images(outlines: list[_Outline]) -> Iterator[Problem]:
+    builds = _builds(outlines)
+    known = set(builds)
+    for outline in outlines:
+        key = shown(outline.key)
+        if outline.source is not None and outline.source.text not in known:
+            message = f"`{key}` takes its image from `{shown(outline.source.text)}`, not built here"
+            yield problem(
+                "P034", message, outline.source.mark, _choice(outline.source.text, builds)
+            )
+        elif outline.stage is Stage.TEST and not outline.image and len(builds) != 1:
+            count = f"{len(builds)} images" if builds else "no image"
+            hint = "add `image`: a name, or `{from: build.web}`"
+            message = f"`{key}` has no `image`, and this file builds {count}"
+            yield problem("P035", message, outline.name.mark, hint)
+        elif outline.stage is Stage.PUSH and not outline.image and _own(outline) not in known:
+            message = f"`{key}` has no build `{shown(outline.name.text)}` to push"
+            yield problem("P034", message, outline.name.mark, _choice(_own(outline), builds))
+
+
+def _choice(wanted: str, builds: list[str]) -> str:
+    alike = near(wanted, builds[:100])
+    if alike or not builds:
+        return alike or "add it under `build`"
+    return f"take one of this file's: `image: {{from: {shown(builds[0])}}}`"
+
+
+def _own(outline: _Outline) -> str:
+    return f"{Stage.BUILD}.{outline.name.text}"
+
+
+def _circle(outlines: list[_Outline]) -> Iterator[Problem]:
+    by_key = {outline.key: outline for outline in outlines}
+    places = [
+        Place(
+            key=outline.key,
+            stage=outline.stage,
+            needs=None
+            if outline.needs is None
+            else tuple(need.text for need in outline.needs if need.text in by_key),
+        )
+        for outline in outlines
+    ]
+    try:
+        TopologicalSorter(Order(places).graph).prepare()
+    except CycleError as error:
+        # The sorter names each step before the one that waits for it.
+        circle = [key for key in reversed(error.args[1]) if key in by_key]
+        # A whole stage may stand where the circle was cut: close it again by a step's name.
+        circle = circle if circle[0] == circle[-1] else [*circle, circle[0]]
+        path = " → ".join(f"`{shown(key)}`" for key in circle[:10])
+        hint = "take one of these needs out; a step without `needs` waits for the stage before it"
+        yield problem(
+            "P033", f"steps wait for each other: {path}", by_key[circle[0]].name.mark, hint
+        )

@@ -1,0 +1,250 @@
+"""The types of the pipeline file's values: each turns text into a value, or says what is wrong.
+
+Errors are pydantic's own with a code of `pipelines.codes` as their type, and a hint beside them.
+"""
+
+from __future__ import annotations
+
+import posixpath
+import re
+from collections.abc import Callable, Iterable
+from difflib import get_close_matches
+from typing import Annotated, LiteralString
+
+from pydantic import AfterValidator, BeforeValidator
+from pydantic_core import PydanticCustomError
+
+from pipelines import placeholders, references
+from pipelines.durations import parse_duration
+from pipelines.events import EventKind
+
+MIN_TIMEOUT = 1.0
+MAX_TIMEOUT = 7 * 86400.0
+MAX_COMMANDS = 100_000
+"""Bytes of one step's commands."""
+MAX_PATTERN = 200
+
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,62}", re.ASCII)
+_PIPELINE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}", re.ASCII)
+_VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*", re.ASCII)
+_STAGE_TARGET = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}", re.ASCII)
+_FOREIGN_EVENTS = {
+    "merge_request": "pull_request",
+    "merge_requests": "pull_request",
+    "merge_request_event": "pull_request",
+    "workflow_dispatch": "manual",
+    "web": "manual",
+    "release": "tag",
+    "tags": "tag",
+    "branch": "push",
+}
+_FUTURE_EVENTS = ("schedule",)
+_FUTURE_PLACEHOLDERS = ("matrix.", "inputs.")
+
+
+class Empty:
+    """What stands in the file where nothing does: not None, which is a model's own "not given"."""
+
+
+EMPTY = Empty()
+
+
+def shown(text: str, limit: int = 60) -> str:
+    """A stranger's text for a sentence: on one line, and not longer than the sentence."""
+    line = " ".join(text.split())
+    return line if len(line) <= limit else line[: limit - 1] + "…"
+
+
+def failed(code: LiteralString, message: str, hint: str | None = None) -> PydanticCustomError:
+    """An error that parsing turns into a problem of that code."""
+    return PydanticCustomError(code, "{text}", {"text": message, "hint": hint})
+
+
+def near(text: str, known: Iterable[str]) -> str | None:
+    """A hint naming what is spelled alike; None where nothing is."""
+    found = get_close_matches(text[:64], list(known), n=1, cutoff=0.6)
+    return f"did you mean `{found[0]}`?" if found else None
+
+
+def listed(value: object) -> object:
+    """One text is a list of one."""
+    return [value] if isinstance(value, str) else value
+
+
+def _filled_list(value: tuple[str, ...]) -> tuple[str, ...]:
+    if not value:
+        raise failed("P014", "the list is empty")
+    return value
+
+
+def _duration(value: object) -> object:
+    if not isinstance(value, str):
+        return value
+    try:
+        seconds = parse_duration(value)
+    except ValueError as error:
+        raise failed("P020", shown(str(error), 120)) from None
+    if not MIN_TIMEOUT <= seconds <= MAX_TIMEOUT:
+        raise failed("P020", f"`{shown(value)}` is not between 1s and 7d")
+    return seconds
+
+
+def _named(pattern: re.Pattern[str], what: str) -> Callable[[str], str]:
+    def check(text: str) -> str:
+        if pattern.fullmatch(text) is None:
+            hint = (
+                "start with a letter or digit, go on with letters, digits, `-` and `_`, at most 63"
+            )
+            raise failed("P015", f"`{shown(text)}` cannot be {what}", hint)
+        return text
+
+    return check
+
+
+def _event(value: object) -> object:
+    if not isinstance(value, str) or value in tuple(EventKind):
+        return value
+    if value in _FUTURE_EVENTS:
+        raise failed("P011", f"event `{value}` is not supported yet", "take it out")
+    hint = f"here it is `{_FOREIGN_EVENTS[value]}`" if value in _FOREIGN_EVENTS else None
+    choice = "one of push, pull_request, tag, manual"
+    raise failed(
+        "P021", f"unknown event `{shown(value)}`", hint or near(value, EventKind) or choice
+    )
+
+
+def _pattern(text: str) -> str:
+    if not text:
+        raise failed("P014", "the pattern is empty")
+    if len(text) > MAX_PATTERN:
+        raise failed("P022", f"the pattern is longer than {MAX_PATTERN} characters")
+    if text.startswith("!"):
+        raise failed("P022", f"pattern `{shown(text)}` cannot start with `!`", "use `exclude`")
+    if text.startswith(("/", "./")):
+        hint = f"write `{shown(text.lstrip('./'))}`"
+        raise failed("P022", f"pattern `{shown(text)}` can never match", hint)
+    return text
+
+
+def _variable(text: str) -> str:
+    if _VARIABLE.fullmatch(text) is None:
+        raise failed("P023", f"`{shown(text)}` cannot be a variable's name", "letters, digits, `_`")
+    return text
+
+
+def _own_variable(text: str) -> str:
+    if text == "CI" or text.startswith(("CI_", "LADING_")):
+        hint = "names that start with CI_ or LADING_ are Lading's"
+        raise failed("P023", f"`{shown(text)}` is set by Lading", hint)
+    return text
+
+
+def _text(value: object) -> object:
+    """Nothing is the empty text; a secret is not supported yet."""
+    if isinstance(value, dict) and "from_secret" in value:
+        raise failed("P011", "`from_secret` is not supported yet", "take it out")
+    return "" if value is EMPTY else value
+
+
+def _path(text: str) -> str:
+    if text.startswith("/") or ".." in text.split("/"):
+        hint = "a path from the repository's root, without `..`"
+        raise failed("P024", f"`{shown(text)}` leaves the repository", hint)
+    if not text or "\\" in text:
+        raise failed("P024", f"`{shown(text)}` is no path", "a path from the repository's root")
+    return posixpath.normpath(text)
+
+
+def _target(text: str) -> str:
+    if _STAGE_TARGET.fullmatch(text) is None:
+        raise failed(
+            "P015", f"`{shown(text)}` cannot be a target", "a stage named in the Dockerfile"
+        )
+    return text
+
+
+def with_placeholders(text: str) -> str:
+    """The text as it is, its placeholders all known."""
+    for name in placeholders.names(text):
+        if name.startswith(_FUTURE_PLACEHOLDERS):
+            raise failed("P011", f"`${{{shown(name)}}}` is not supported yet", "take it out")
+        if name not in placeholders.PLACEHOLDERS:
+            known = ", ".join(f"${{{known}}}" for known in placeholders.PLACEHOLDERS)
+            hint = near(name, placeholders.PLACEHOLDERS) or f"there are {known}"
+            raise failed("P028", f"unknown placeholder `${{{shown(name)}}}`", hint)
+    return text
+
+
+def _sample(text: str) -> str:
+    """The text with something short and plain in place of each placeholder."""
+    return placeholders.fill(text, dict.fromkeys(placeholders.PLACEHOLDERS, "0")) or ""
+
+
+def _image(text: str) -> str:
+    if not references.is_image(_sample(with_placeholders(text))):
+        hint = "a name in lower case like `python:3.12-slim`"
+        raise failed("P025", f"`{shown(text)}` is no image name", hint)
+    return text
+
+
+def _repository(text: str) -> str:
+    if references.is_repository(text):
+        return text
+    if "$" in text:
+        hint = "`to` is fixed; placeholders go into `tags`"
+    elif references.is_tagged_repository(text):
+        hint = "leave the tag out; tags go into `tags`"
+    elif references.is_repository(f"docker.io/{text}"):
+        hint = f"name the registry too: `docker.io/{text}` is Docker Hub's"
+    else:
+        hint = "a registry and a path in lower case like `ghcr.io/acme/web`"
+    raise failed("P026", f"`{shown(text)}` is no repository", hint)
+
+
+def _tag(text: str) -> str:
+    if not references.is_tag(_sample(with_placeholders(text))):
+        hint = "letters, digits, `.`, `_` and `-`, at most 128"
+        raise failed("P027", f"`{shown(text)}` is no tag", hint)
+    return text
+
+
+def _command(text: str) -> str:
+    if not text.strip():
+        raise failed("P014", "the command is empty")
+    return text
+
+
+def _commands(value: tuple[str, ...]) -> tuple[str, ...]:
+    if sum(len(command.encode()) for command in value) > MAX_COMMANDS:
+        hint = "put them into a script in the repository and call it"
+        raise failed("P029", f"the commands hold more than {MAX_COMMANDS // 1000} KB", hint)
+    return value
+
+
+_OneOrMany = BeforeValidator(listed, json_schema_input_type=str | list[str])
+_Filled = AfterValidator(_filled_list)
+_Scalar = BeforeValidator(_text, json_schema_input_type=str | float | bool | None)
+
+Seconds = Annotated[float, BeforeValidator(_duration, json_schema_input_type=str)]
+PipelineName = Annotated[str, AfterValidator(_named(_PIPELINE, "a pipeline's name"))]
+StepName = Annotated[str, AfterValidator(_named(_NAME, "a step's name"))]
+EventWord = Annotated[EventKind, BeforeValidator(_event)]
+Events = Annotated[
+    tuple[EventWord, ...],
+    _Filled,
+    BeforeValidator(listed, json_schema_input_type=EventKind | list[EventKind]),
+]
+Pattern = Annotated[str, AfterValidator(_pattern)]
+Patterns = Annotated[tuple[Pattern, ...], _Filled, _OneOrMany]
+Variable = Annotated[str, AfterValidator(_own_variable), AfterValidator(_variable)]
+Argument = Annotated[str, AfterValidator(_variable)]
+Text = Annotated[str, _Scalar]
+ArgumentText = Annotated[str, AfterValidator(with_placeholders), _Scalar]
+RepositoryPath = Annotated[str, AfterValidator(_path)]
+BuildTarget = Annotated[str, AfterValidator(_target)]
+ImageName = Annotated[str, AfterValidator(_image)]
+Repository = Annotated[str, AfterValidator(_repository)]
+Tags = Annotated[tuple[Annotated[str, AfterValidator(_tag)], ...], _Filled, _OneOrMany]
+Command = Annotated[str, AfterValidator(_command)]
+Commands = Annotated[tuple[Command, ...], AfterValidator(_commands), _Filled, _OneOrMany]
+Needs = Annotated[tuple[str, ...], _OneOrMany]

@@ -1,0 +1,184 @@
+"""The keys of the pipeline file.
+
+Every description here is the reference's text and the editor's: the JSON schema and
+`docs/reference/pipeline.md` are made from these models.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from pydantic import BeforeValidator, Discriminator, Field, Tag
+
+from pipelines.definition import fields as f
+from pipelines.events import EventKind
+from pipelines.values import Value
+
+MAX_STEPS = 1000
+DEFAULT_NAME = "default"
+
+
+class Paths(Value):
+    """Which changed files count. A pattern or a list of patterns alone is `include`."""
+
+    include: f.Patterns = Field(
+        ("**",), description="A changed file of one of these patterns counts. Default: every file."
+    )
+    exclude: f.Patterns = Field((), description="A file of one of these patterns does not count.")
+
+
+def _paths(value: object) -> object:
+    return {"include": value} if isinstance(value, str | list) else value
+
+
+class When(Value):
+    """Conditions, all of which must hold."""
+
+    event: f.Events = Field(
+        tuple(EventKind),
+        description="What happened: `push`, `pull_request`, `tag` or `manual`; one or a list. "
+        "Default: any of them.",
+    )
+    branch: f.Patterns | None = Field(
+        None,
+        description="Patterns of the branch pushed to; for a pull request, of the branch it wants "
+        "to go into. A tag has no branch.",
+    )
+    tag: f.Patterns | None = Field(None, description="Patterns of the git tag.")
+    path: Annotated[
+        Paths | None,
+        BeforeValidator(_paths, json_schema_input_type=str | list[str] | Paths),
+    ] = Field(
+        None,
+        description="Patterns of files, one of which must have changed. Where the changed files "
+        "are not known (a new branch, a tag, a manual run) the condition holds.",
+    )
+
+
+def _whens(value: object) -> object:
+    if value == []:
+        raise f.failed("P014", "`when` is an empty list", "add an entry, or take it out")
+    return [value] if isinstance(value, dict | When) else value
+
+
+Whens = Annotated[
+    tuple[When, ...], BeforeValidator(_whens, json_schema_input_type=When | list[When])
+]
+
+
+class FromBuild(Value):
+    """The image that a step of `build` makes in the same run."""
+
+    build: str = Field(alias="from", description="The step as `build.name`.")
+
+
+def _image_shape(value: object) -> str:
+    return "text" if isinstance(value, str) else "mapping"
+
+
+AnyImage = Annotated[
+    Annotated[f.ImageName, Tag("text")] | Annotated[FromBuild, Tag("mapping")],
+    Discriminator(_image_shape),
+]
+
+
+class Build(Value):
+    """An image made from a Dockerfile. An entry with nothing in it is `./Dockerfile`."""
+
+    dockerfile: f.RepositoryPath | None = Field(
+        None,
+        description="Path of the Dockerfile from the repository's root. "
+        "Default: `Dockerfile` in the context.",
+    )
+    context: f.RepositoryPath = Field(
+        ".", description="Folder sent to the builder, from the repository's root."
+    )
+    target: f.BuildTarget | None = Field(
+        None, description="Stage of the Dockerfile to build. Default: the last."
+    )
+    args: dict[f.Argument, f.ArgumentText] = Field(
+        {}, description="Build arguments (`ARG`). Values may hold placeholders."
+    )
+
+
+def _build(value: object) -> object:
+    return {} if value is f.EMPTY else value
+
+
+class Test(Value):
+    """Commands in a container that holds the repository at the commit."""
+
+    __test__ = False  # no test of ours, whatever pytest thinks of the name
+
+    image: AnyImage | None = Field(
+        None,
+        description="Where the commands run: an image's name (placeholders allowed), or "
+        "`{from: build.web}`. Default: the image built here, where the file builds exactly one.",
+    )
+    commands: f.Commands = Field(
+        description="Run one after the other in one shell (`sh -e`); one text or a list."
+    )
+    env: dict[f.Variable, f.Text] = Field(
+        {}, description="Environment variables of this step, over those of the pipeline."
+    )
+    needs: f.Needs | None = Field(
+        None,
+        description="Steps (`build.web`, `test.lint`) after which this one starts, in place of "
+        "the order of the stages. `[]` waits for nothing. A step always waits for the build it "
+        "takes its image from.",
+    )
+    timeout: f.Seconds | None = Field(
+        None, description="How long it may run, like `90s` or `10m`. Default: the pipeline's."
+    )
+    when: Whens | None = Field(
+        None, description="Leave the step out unless one of these entries matches."
+    )
+
+
+class Push(Value):
+    """A place in a registry that an image built here goes to."""
+
+    image: FromBuild | None = Field(
+        None, description="What to push: `{from: build.docs}`. Default: the build of the same name."
+    )
+    to: f.Repository = Field(
+        description="Registry and path without a tag: `ghcr.io/acme/web`. The login is the "
+        "server's, never the file's."
+    )
+    tags: f.Tags | None = Field(
+        None,
+        description="Tags in place of the default ones; placeholders allowed. A tag whose "
+        "placeholder has no value for the event is left out.",
+    )
+    needs: f.Needs | None = Field(None, description="As in `test`.")
+    timeout: f.Seconds | None = Field(None, description="As in `test`.")
+    when: Whens | None = Field(None, description="As in `test`.")
+
+
+_Builds = dict[
+    f.StepName, Annotated[Build, BeforeValidator(_build, json_schema_input_type=Build | None)]
+]
+
+
+class Definition(Value):
+    """A pipeline."""
+
+    name: f.PipelineName = Field(
+        DEFAULT_NAME,
+        description="What the pipeline is called, in the status `lading/<name>` too. Default: the "
+        "file's name without its ending; for `.lading.yml`, `default`.",
+    )
+    when: Whens = Field(
+        (When(event=(EventKind.PUSH, EventKind.PULL_REQUEST, EventKind.TAG)),),
+        description="When a run starts. Entries are alternatives; the keys of one entry must all "
+        "hold. Default: on `push`, `pull_request` and `tag`. A person may start it always.",
+    )
+    env: dict[f.Variable, f.Text] = Field(
+        {}, description="Environment variables of every test step."
+    )
+    timeout: f.Seconds | None = Field(
+        None, description="How long a run may take, like `30m`. Default: the server's."
+    )
+    build: _Builds = Field({}, description="Images to build, each under a name of its own.")
+    test: dict[f.StepName, Test] = Field({}, description="Test steps, each under a name.")
+    push: dict[f.StepName, Push] = Field({}, description="Places to push to, each under a name.")

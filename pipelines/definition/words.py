@@ -1,0 +1,144 @@
+"""Keys that are not in the models: what comes later, and what other systems call our keys."""
+
+from __future__ import annotations
+
+from pipelines.definition.fields import near
+from pipelines.definition.models import Build, Definition, FromBuild, Paths, Push, Test, When
+from pipelines.values import Value
+
+PLACES: dict[str, type[Value]] = {
+    "pipeline": Definition,
+    "when": When,
+    "path": Paths,
+    "image": FromBuild,
+    "build": Build,
+    "test": Test,
+    "push": Push,
+}
+"""Each place where keys stand, and the model that knows them."""
+
+_TEMPLATE = ("template", "version", "base", "packages", "dependencies", "steps", "env", "run")
+
+NOT_YET: dict[str, frozenset[str]] = {
+    "pipeline": frozenset({"concurrency", "deploy"}),
+    "when": frozenset({"cron", "inputs"}),
+    "build": frozenset({*_TEMPLATE, "secrets", "platforms"}),
+    "test": frozenset(
+        {
+            "matrix",
+            "services",
+            "cache",
+            "reports",
+            "artifacts",
+            "retry",
+            "resources",
+            "allow_failure",
+        }
+    ),
+    "push": frozenset(),
+}
+"""Keys of the language that this version does not do yet. Building one means deleting it here."""
+
+_HERE = "here it is `"
+_STAGES = "steps stand under `build`, `test` and `push`"
+_NO_HOST = "steps never reach the machine they run on"
+_LOGIN = "logins are set on the server, never in the file"
+
+FOREIGN: dict[str, str] = {
+    "script": "here it is `commands`",
+    "run": "here it is `commands`",
+    "cmd": "here it is `commands`",
+    "command": "here it is `commands`",
+    "before_script": "put it first in `commands`",
+    "after_script": "put it last in `commands`",
+    "depends_on": "here it is `needs`",
+    "dependencies": "here it is `needs`",
+    "variables": "here it is `env`",
+    "environment": "here it is `env`",
+    "secrets": "here it will be `env: {NAME: {from_secret: name}}`",
+    "on": "here it is `when`",
+    "trigger": "here it is `when`",
+    "if": "here it is `when`",
+    "only": "here it is `when`",
+    "except": "here it is `when`",
+    "rules": "here it is `when`",
+    "workflow": "here it is `when`",
+    "container": "here it is `image`",
+    "stage": _STAGES,
+    "stages": f"the stages are fixed; {_STAGES}",
+    "jobs": _STAGES,
+    "job": _STAGES,
+    "steps": _STAGES,
+    "pipeline": _STAGES,
+    "uses": "there are no actions; write the commands themselves",
+    "with": "there are no actions; write the commands themselves",
+    "continue-on-error": "here it is `allow_failure`, which is not supported yet",
+    "timeout-minutes": "here it is `timeout`, like `10m`",
+    "timeout_in_minutes": "here it is `timeout`, like `10m`",
+    "runs-on": "every step runs in a container; choose its `image`",
+    "file": "here it is `dockerfile`",
+    "build_args": "here it is `args`",
+    "build-args": "here it is `args`",
+    "repo": "here it is `to`",
+    "repository": "here it is `to`",
+    "registry": "here it is part of `to`: `ghcr.io/acme/web`",
+    "destination": "here it is `to`",
+    "username": _LOGIN,
+    "password": _LOGIN,
+    "privileged": _NO_HOST,
+    "volumes": _NO_HOST,
+    "cap_add": _NO_HOST,
+    "devices": _NO_HOST,
+    "network_mode": _NO_HOST,
+    "<<": "merge keys are not read; an alias may stand for a whole value: `env: *shared`",
+}
+"""What other systems call things, and what to write here."""
+
+FOREIGN_IN_WHEN: dict[str, str] = {
+    "branches": "here it is `branch`",
+    "tags": "here it is `tag`",
+    "paths": "here it is `path`",
+    "changes": "here it is `path`",
+    "events": "here it is `event`",
+}
+"""The same for words that mean something else outside of `when`."""
+
+
+def is_not_yet(place: str, key: str) -> bool:
+    """Whether the language has the key there, but this version does not do it."""
+    return key in NOT_YET.get(place, ())
+
+
+def keys(place: str) -> list[str]:
+    """The keys of a place as the file spells them."""
+    return [info.alias or name for name, info in PLACES[place].model_fields.items()]
+
+
+def meant(key: str) -> str | None:
+    """Our key, where another system's word is all that is wrong with it."""
+    taught = FOREIGN.get(key, "")
+    return taught.removeprefix(_HERE).rstrip("`") if taught.startswith(_HERE) else None
+
+
+def hint(place: str, key: str) -> str:
+    """What to write in place of a key that is unknown there."""
+    taught = FOREIGN | FOREIGN_IN_WHEN if place == "when" else FOREIGN
+    if key in taught:
+        return taught[key]
+    if elsewhere := [other for other in PLACES if key in keys(other) or is_not_yet(other, key)]:
+        return f"`{key}` belongs in `{elsewhere[0]}`"
+    if alike := near(key, keys(place)):
+        return alike
+    return "known here: " + ", ".join(keys(place))
+
+
+def lacking(key: str) -> str:
+    """What to add where a key is missing."""
+    return _LACKING[key]
+
+
+_LACKING = {
+    "commands": "`commands: [pytest -q]`",
+    "to": "`to: ghcr.io/acme/web`",
+    "from": "`{from: build.web}`",
+}
