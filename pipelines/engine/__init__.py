@@ -1,0 +1,1 @@
+"""The executor on a container engine, through the docker SDK."""

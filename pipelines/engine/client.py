@@ -1,0 +1,336 @@
+"""One process's way to the container engine: calls in threads, streams that can be cut."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import http.client
+import os
+import threading
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from types import MappingProxyType
+from typing import Any, ParamSpec, TypeVar
+from weakref import WeakValueDictionary
+
+import docker
+import requests
+import urllib3
+from docker import auth
+from docker.errors import APIError, DockerException, StreamParseError
+
+from pipelines.engine.ends import EndWatcher
+from pipelines.problems import ExecutorUnavailableError
+from pipelines.values import Value
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+CALL_TIMEOUT = 120.0
+"""Seconds for a call that answers at once on a healthy engine, under load perhaps in a minute."""
+PROBE_TIMEOUT = 5.0
+"""Seconds for a call that only asks whether the engine is alive."""
+
+ENGINE_ERRORS = (
+    DockerException,
+    StreamParseError,
+    requests.exceptions.RequestException,
+    urllib3.exceptions.HTTPError,
+    http.client.HTTPException,
+    OSError,
+)
+"""What the SDK raises when the engine refuses a call, is not there, or goes away half-way."""
+
+STEPS_NETWORK = "lading-steps"
+
+
+class Login(Value):
+    """A login for one registry."""
+
+    username: str
+    password: str
+
+    def __repr__(self) -> str:
+        """Without the password: values end up in logs."""
+        return f"Login(username={self.username!r})"
+
+    __str__ = __repr__
+
+    @property
+    def auth_config(self) -> dict[str, str]:
+        """As the engine's API wants it."""
+        return {"username": self.username, "password": self.password}
+
+
+Logins = Mapping[str, Login]
+"""By registry host: `ghcr.io`, `registry.example:5000`, `docker.io`."""
+
+
+class _OfThread(threading.local):
+    response: requests.Response | None = None
+    logins: Logins = MappingProxyType({})
+
+
+class Client(docker.APIClient):
+    """The SDK's client, without the person's own docker logins, whose streams can be cut."""
+
+    def __init__(self, base_url: str | None, *, version: str | None, timeout: float | None) -> None:
+        self._of_thread = _OfThread()
+        # The stubs want whole seconds; requests takes any number, and None for ever.
+        super().__init__(base_url, version=version, timeout=timeout, max_pool_size=32)  # type: ignore[arg-type]
+        self.hooks["response"].append(self._remember)
+
+    def _remember(self, response: requests.Response, **_: object) -> None:
+        self._of_thread.response = response
+
+    def _set_auth_headers(self, headers: dict[str, Any]) -> None:
+        # The SDK would send what it finds in the home folder of whoever runs the server.
+        known = {host: login.auth_config for host, login in self._of_thread.logins.items()}
+        if "docker.io" in known:
+            known[auth.INDEX_URL] = known["docker.io"]
+        headers["X-Registry-Config"] = auth.encode_header(known)
+
+    @contextlib.contextmanager
+    def logins(self, logins: Logins) -> Iterator[None]:
+        """Builds that this thread starts inside may use these logins for their bases."""
+        self._of_thread.logins = logins
+        try:
+            yield
+        finally:
+            self._of_thread.logins = {}
+
+    def opened(self) -> Stream:
+        """The stream that this thread opened last."""
+        response = self._of_thread.response
+        if response is None:
+            raise AssertionError("no call was made in this thread")
+        return Stream(response)
+
+
+class Stream:
+    """An answer of the engine that is read while it comes."""
+
+    def __init__(self, response: requests.Response) -> None:
+        self._response = response
+
+    def cut(self) -> None:
+        """End it for whoever reads it. From any thread."""
+        # A connection that is gone already needs no cutting.
+        with contextlib.suppress(OSError, ValueError, RuntimeError):
+            self._response.raw.shutdown()
+
+    def close(self) -> None:
+        """Drop the connection. From the thread that reads."""
+        self._response.raw.close()
+        self._response.close()
+
+
+def connect(
+    url: str | None, *, timeout: float | None = CALL_TIMEOUT, version: str = "auto"
+) -> Client:
+    """A client of the engine at `url`, else at `DOCKER_HOST`, else at the usual socket.
+
+    Raises:
+        ExecutorUnavailableError: Nothing answers there.
+    """
+    address = url or os.environ.get("DOCKER_HOST")
+    try:
+        return Client(address, version=version, timeout=timeout)
+    except ENGINE_ERRORS as error:
+        raise unavailable(address, error) from error
+
+
+def unavailable(url: str | None, error: Exception | None = None) -> ExecutorUnavailableError:
+    """The sentence for an engine that is not there."""
+    place = url or "its usual socket"
+    why = f" ({reason(error)})" if error else ""
+    return ExecutorUnavailableError(
+        f"the container engine at {place} does not answer{why}: start it, "
+        "or set `engine.url` to where it is"
+    )
+
+
+def reason(error: Exception) -> str:
+    """What the engine said, without the SDK's wrapping."""
+    if isinstance(error, APIError) and error.explanation:
+        return str(error.explanation).strip()
+    return str(error).strip() or type(error).__name__
+
+
+def gone(error: Exception) -> bool:
+    """Whether it means that the engine itself cannot be reached."""
+    return not isinstance(error, APIError)
+
+
+class _Clients:
+    """The clients of an engine that has answered."""
+
+    def __init__(self, url: str | None) -> None:
+        self.calls = connect(url)
+        version = self.calls.api_version
+        self.probe = connect(url, timeout=PROBE_TIMEOUT, version=version)
+        self.streams = connect(url, timeout=None, version=version)
+        self.ends = EndWatcher(self.streams)
+
+    def close(self) -> None:
+        self.ends.close()
+        for client in (self.calls, self.probe, self.streams):
+            client.close()
+
+
+class Engine:
+    """One process's container engine: its clients, its threads, its network, its ends of steps.
+
+    Made once for a process and shared by all executors. `threads` serve short calls; what may
+    block for as long as a step runs gets a thread of its own, so that hung streams of a dead
+    engine can never use up the threads that everything else needs.
+    """
+
+    def __init__(
+        self, url: str | None, threads: ThreadPoolExecutor, *, runtime: str | None = None
+    ) -> None:
+        self.url = url or os.environ.get("DOCKER_HOST")
+        self.runtime = runtime
+        self.has_init = True
+        self._threads = threads
+        self._clients: _Clients | None = None
+        self._connecting = threading.Lock()
+        self._network: asyncio.Task[str] | None = None
+        self._references: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
+
+    async def connected(self) -> None:
+        """Make sure that the engine answers; to be awaited before anything else.
+
+        Raises:
+            ExecutorUnavailableError: It does not.
+        """
+        if self._clients is None:
+            await self.call(self._connect)
+        elif not await self.alive():
+            raise unavailable(self.url)
+
+    def close(self) -> None:
+        """Stop watching and drop all connections."""
+        if self._clients is not None:
+            self._clients.close()
+
+    @property
+    def is_connected(self) -> bool:
+        """Whether the engine has ever answered."""
+        return self._clients is not None
+
+    @property
+    def client(self) -> Client:
+        """For calls that answer soon."""
+        return self._connected.calls
+
+    @property
+    def streams(self) -> Client:
+        """For answers that may be silent as long as they like; who waits must ask `alive`."""
+        return self._connected.streams
+
+    @property
+    def probe(self) -> Client:
+        """For questions that must not wait for a dead engine."""
+        return self._connected.probe
+
+    @property
+    def ends(self) -> EndWatcher:
+        """When containers end."""
+        return self._connected.ends
+
+    @property
+    def _connected(self) -> _Clients:
+        if self._clients is None:
+            raise AssertionError("await connected() first")
+        return self._clients
+
+    def _connect(self) -> None:
+        with self._connecting:
+            if self._clients is None:
+                self._clients = _Clients(self.url)
+
+    async def call(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """A short blocking call, in one of the shared threads."""
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(self._threads, lambda: function(*args, **kwargs))
+
+    def background(self, function: Callable[[], T]) -> asyncio.Future[T]:
+        """A long blocking call, in a thread of its own.
+
+        The future may be given up; then nobody learns how the call ended.
+        """
+        loop = asyncio.get_running_loop()
+        future: asyncio.Future[T] = loop.create_future()
+
+        def settle(value: T | None, error: BaseException | None) -> None:
+            if future.done():
+                return
+            if error is not None:
+                future.set_exception(error)
+            else:
+                future.set_result(value)  # type: ignore[arg-type]  # without an error there is a value
+
+        def work() -> None:
+            value, error = None, None
+            try:
+                value = function()
+            except BaseException as raised:  # noqa: BLE001 - told to whoever waits
+                error = raised
+            with contextlib.suppress(RuntimeError):  # the loop was closed meanwhile
+                loop.call_soon_threadsafe(settle, value, error)
+
+        threading.Thread(target=work, name="lading-engine", daemon=True).start()
+        return future
+
+    async def alive(self) -> bool:
+        """Whether the engine answers within `PROBE_TIMEOUT`."""
+        try:
+            return bool(await self.background(self._connected.probe.ping))
+        except ENGINE_ERRORS:
+            return False
+
+    async def network(self) -> str:
+        """The id of the network that all steps share without seeing each other.
+
+        Made at first use. Its own name service, unlike the default bridge's copy of the host's
+        `resolv.conf`, also works where the host resolves through a loopback address.
+        """
+        task = self._network
+        if task is None or (task.done() and (task.cancelled() or task.exception())):
+            self._network = task = asyncio.create_task(self.call(self._ensure_network))
+        return await asyncio.shield(task)
+
+    def forget_network(self) -> None:
+        """Somebody removed it: the next use makes it anew."""
+        self._network = None
+
+    def _ensure_network(self) -> str:
+        # Names are not unique on an engine; the oldest wins, so that everybody picks the same.
+        found = self._networks()
+        if not found:
+            self.client.create_network(
+                STEPS_NETWORK,
+                driver="bridge",
+                options={"com.docker.network.bridge.enable_icc": "false"},
+                labels={"lading.network": "steps"},
+                check_duplicate=True,
+            )
+            found = self._networks()
+        return str(min(found, key=lambda network: str(network["Created"]))["Id"])
+
+    def _networks(self) -> list[dict[str, Any]]:
+        return [
+            network
+            for network in self.client.networks(filters={"label": "lading.network=steps"})
+            if network["Name"] == STEPS_NETWORK
+        ]
+
+    @contextlib.asynccontextmanager
+    async def reference(self, name: str) -> AsyncIterator[None]:
+        """Hold `repository:tag` alone: tag names on an engine are everybody's."""
+        lock = self._references.get(name)
+        if lock is None:
+            self._references[name] = lock = asyncio.Lock()
+        async with lock:
+            yield

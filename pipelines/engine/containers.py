@@ -1,0 +1,137 @@
+"""What a step's container may be and do: names, labels, script, limits. No engine here."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import shlex
+from collections.abc import Iterable
+from typing import Any
+
+from pipelines.values import Value
+
+WORKSPACE = "/workspace"
+
+# What a container may keep of root's powers. Package managers in steps (apt, apk, pip as root)
+# change owners, write files of other users and drop to users of their own; nothing else that
+# Docker grants by default (raw sockets, device nodes, other processes' signals) is needed.
+CAPABILITIES = ("CHOWN", "DAC_OVERRIDE", "FOWNER", "SETGID", "SETUID")
+
+_UNSAFE = re.compile(r"[^a-z0-9_.-]+")
+
+
+class Attempt(Value):
+    """Which attempt of which run something on the engine belongs to."""
+
+    server: str
+    """The server's own id: several may share an engine."""
+    run: str
+    attempt: int
+    repository: str
+    """`owner/name`, for people who look at the engine."""
+
+    def name(self, what: str) -> str:
+        """A name for something of this attempt on the engine."""
+        return f"lading-{slug(self.server)}-{slug(self.run)}-{self.attempt}-{slug(what)}"
+
+    def labels(self, step: str | None = None) -> dict[str, str]:
+        """Labels by which everything of this attempt is found again."""
+        labels = {
+            "lading.server": self.server,
+            "lading.run": self.run,
+            "lading.attempt": str(self.attempt),
+            "lading.repository": self.repository,
+        }
+        return labels if step is None else labels | {"lading.step": step}
+
+    def filters(self) -> dict[str, Any]:
+        """The engine's filters that find what carries this attempt's labels."""
+        names = ("lading.server", "lading.run", "lading.attempt")
+        labels = self.labels()
+        return {"label": [f"{name}={labels[name]}" for name in names]}
+
+
+class Limits(Value):
+    """The bounds of one step's container."""
+
+    memory: int = 2 * 2**30
+    """Bytes; the same for memory and swap together, so none swaps."""
+    cpus: float = 2.0
+    pids: int = 2048
+    log: int = 64 * 2**20
+    """Bytes that the engine keeps of the step's output for whoever must read it again."""
+
+
+def slug(text: str) -> str:
+    """A text as part of a name on the engine: lower case, digits, `_.-`; never empty."""
+    return _UNSAFE.sub("-", text.lower()).strip("-_.") or "x"
+
+
+def image_repository(attempt: Attempt, build: str) -> str:
+    """The name of a built image on the engine: `lading/acme-web-1f2e3d/web`.
+
+    The digits tell apart repositories whose names differ only in what a slug loses.
+    """
+    digits = hashlib.sha256(attempt.repository.encode()).hexdigest()[:6]
+    return f"lading/{_component(attempt.repository)}-{digits}/{_component(build)}"
+
+
+def attempt_tag(attempt: Attempt) -> str:
+    """The tag that keeps an image on the engine for as long as its attempt lasts."""
+    return f"{tag_prefix(attempt.server)}{_component(attempt.run)}.{attempt.attempt}"
+
+
+def tag_prefix(server: str) -> str:
+    """How the tags of all attempts of a server begin. No dot is left in a component."""
+    return f"attempt.{_component(server)}."
+
+
+def _component(text: str) -> str:
+    # Image names are stricter than others: no two separators in a row.
+    return re.sub(r"[^a-z0-9]+", "-", text.lower()).strip("-") or "x"
+
+
+def script(commands: Iterable[str]) -> str:
+    """The `sh -e` script that echoes and runs each command.
+
+    The trap lets the command in the foreground end in its own way at SIGTERM; without it the
+    shell would die first and take everything else with it at once.
+    """
+    lines = ["trap 'exit 143' TERM"]
+    for command in commands:
+        lines += [f"printf '%s\\n' {shlex.quote('$ ' + command)}", command]
+    return "\n".join(lines)
+
+
+def host_config(
+    limits: Limits, *, network: str, volume: str, runtime: str | None, init: bool
+) -> dict[str, Any]:
+    """Arguments for the SDK's `create_host_config` of a step's container."""
+    return {
+        "network_mode": network,
+        # nocopy: files that the image has in its own /workspace must not mix with the commit's.
+        "binds": [f"{volume}:{WORKSPACE}:nocopy"],
+        "cap_drop": ["ALL"],
+        "cap_add": list(CAPABILITIES),
+        "security_opt": ["no-new-privileges"],
+        "privileged": False,
+        "mem_limit": limits.memory,
+        "memswap_limit": limits.memory,
+        "nano_cpus": int(limits.cpus * 1e9),
+        "pids_limit": limits.pids,
+        "runtime": runtime,
+        # Somebody must reap what a step's daemons leave behind.
+        "init": init,
+        "log_config": {
+            "Type": "json-file",
+            "Config": {"max-size": str(max(limits.log, 2**20)), "max-file": "2"},
+        },
+    }
+
+
+def environment(env: dict[str, str]) -> dict[str, str]:
+    """A step's environment, and one word for the init process: signals go to all, not to sh alone.
+
+    https://github.com/krallin/tini#process-group-killing
+    """
+    return {"TINI_KILL_PROCESS_GROUP": "1"} | env

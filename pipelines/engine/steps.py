@@ -1,0 +1,276 @@
+"""One `commands` step in its container: prepared ahead, started, followed to its end."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from dataclasses import dataclass
+from typing import Any
+
+from docker.errors import APIError, NotFound
+
+from pipelines.endings import describe
+from pipelines.engine.client import ENGINE_ERRORS, Engine, Stream, gone, reason
+from pipelines.engine.containers import (
+    WORKSPACE,
+    Attempt,
+    Limits,
+    environment,
+    host_config,
+    script,
+)
+from pipelines.engine.interruption import Interruption, Watchdog
+from pipelines.engine.stream import Demultiplexer, Raw, pump
+from pipelines.executor import Output
+from pipelines.plan import CommandsWork, Step
+from pipelines.progress import Outcome, State
+
+_CONFLICT = 409
+_EVENT_DELAY = 0.5
+"""Seconds an event may come later than the end of the output, before the engine is asked."""
+_DRAIN = 5.0
+"""Seconds without a byte after which the output of an ended container counts as whole."""
+
+
+@dataclass(kw_only=True)
+class Prepared:
+    """A container made and attached to, not started."""
+
+    container: str
+    raw: Raw
+    stream: Stream
+
+    def close(self) -> None:
+        """Detach from it; nobody must be reading."""
+        self.stream.close()
+
+
+@dataclass(frozen=True, kw_only=True)
+class StepContainers:
+    """Makes the containers of an attempt's steps."""
+
+    engine: Engine
+    attempt: Attempt
+    limits: Limits
+    volume: str
+
+    async def prepare(self, step: Step, work: CommandsWork, image: str) -> Prepared:
+        """Make the step's container of the image (an id) and attach to it."""
+        network = await self.engine.network()
+        return await self.engine.call(self._prepare, step, work, image, network)
+
+    def _prepare(self, step: Step, work: CommandsWork, image: str, network: str) -> Prepared:
+        engine = self.engine
+        engine.ends.listen()
+        config = host_config(
+            self.limits,
+            network=network,
+            volume=self.volume,
+            runtime=engine.runtime,
+            init=engine.has_init,
+        )
+        arguments: dict[str, Any] = {
+            "image": image,
+            "entrypoint": ["sh", "-e", "-c", script(work.commands)],
+            "command": [],
+            "environment": environment(step.env),
+            "working_dir": WORKSPACE,
+            "labels": self.attempt.labels(step.key),
+            "name": self.attempt.name(step.key),
+            "host_config": engine.client.create_host_config(**config),
+            "use_config_proxy": False,
+        }
+        container = self._create(arguments)
+        # Before the start, so that not a byte is missed.
+        raw, attached = attach(engine, container, logs=False, stream=True)
+        return Prepared(container=container, raw=raw, stream=attached)
+
+    def _create(self, arguments: dict[str, Any]) -> str:
+        client = self.engine.client
+        try:
+            return str(client.create_container(**arguments)["Id"])
+        except APIError as error:
+            if error.status_code != _CONFLICT:
+                raise
+        # An earlier process of ours died after it had made the very same one.
+        client.remove_container(arguments["name"], force=True, v=True)
+        return str(client.create_container(**arguments)["Id"])
+
+
+def attach(engine: Engine, container: str, *, logs: bool, stream: bool) -> tuple[Raw, Stream]:
+    """The container's multiplexed output, unbuffered, and the stream it is. Blocking."""
+    params = {"stdout": 1, "stderr": 1, "stream": int(stream), "logs": int(logs)}
+    raw: Raw = engine.streams.attach_socket(container, params=params)
+    return raw, engine.streams.opened()
+
+
+class RunningStep:
+    """A step's container from its start to its end."""
+
+    def __init__(
+        self,
+        *,
+        engine: Engine,
+        container: Prepared,
+        output: Output,
+        limits: Limits,
+        interruption: Interruption,
+        watchdog: Watchdog,
+    ) -> None:
+        self._engine = engine
+        self._prepared = container
+        self._container = container.container
+        self._limits = limits
+        self._interruption = interruption
+        self._watchdog = watchdog
+        self._taken = Demultiplexer(output.write)
+        self._ended = engine.ends.expect(self._container)
+        self._was_lost = False
+        self._started = False
+        self._killing: asyncio.Task[None] | None = None
+
+    async def start(self) -> None:
+        """Start the container.
+
+        Raises:
+            docker.errors.APIError: The engine cannot start it.
+        """
+        self._pumping = self._pump(self._prepared)
+        try:
+            await self._engine.call(self._engine.client.start, self._container)
+        except ENGINE_ERRORS:
+            self._prepared.stream.cut()
+            self._engine.ends.forget(self._container)
+            raise
+        self._started = True
+
+    def terminate(self, grace: float) -> None:
+        """SIGTERM now, SIGKILL for everything in the container after `grace` seconds."""
+        if self._started and self._killing is None:
+            self._killing = asyncio.create_task(self._terminate(grace))
+
+    async def outcome(self) -> Outcome:
+        """Follow it to its end; everything it wrote has reached the output.
+
+        Raises:
+            ExecutorUnavailableError: The engine is gone.
+        """
+        try:
+            code = await self._end()
+        finally:
+            self._engine.ends.forget(self._container)
+            if self._killing is not None:
+                self._killing.cancel()
+        if code is None:
+            message = "the container was removed while it ran, not by Lading: run again"
+            return Outcome(state=State.ERROR, message=message)
+        if code == 0:
+            return Outcome(state=State.SUCCESS, exit_code=0)
+        if self._was_lost and not self._interruption.requested:
+            message = (
+                "the container engine was stopped or restarted while the step ran "
+                f"(exit code {code}): run again"
+            )
+            return Outcome(state=State.ERROR, exit_code=code, message=message)
+        killed = await self._out_of_memory()
+        message = describe(code, out_of_memory=killed, memory=self._limits.memory)
+        return Outcome(state=State.FAILURE, exit_code=code, message=message)
+
+    def _pump(self, attached: Prepared) -> asyncio.Future[None]:
+        def work() -> None:
+            try:
+                pump(attached.raw, self._taken)
+            finally:
+                attached.close()
+
+        return self._engine.background(work)
+
+    async def _end(self) -> int | None:
+        """The exit code; None where the container is there no more."""
+        while True:
+            waited: set[asyncio.Future[Any]] = {self._ended, self._pumping}
+            await asyncio.wait(
+                waited,
+                timeout=self._watchdog.every,
+                return_when=asyncio.FIRST_COMPLETED,
+            )
+            if self._pumping.done():
+                self._pumping.result()  # what the output's store raised must not be lost
+                # The end of the stream is no proof; the event that is one comes right after.
+                await asyncio.wait({self._ended}, timeout=_EVENT_DELAY)
+            if self._ended.done():
+                await self._drain()
+                return self._ended.result()
+            state = await self._inspect()
+            if state is not None and not state:
+                return None
+            if state is not None and not state["Running"]:
+                await self._recover(stream=False)
+                await self._drain()
+                return int(state["ExitCode"])
+            if state is not None and self._pumping.done():
+                await self._recover(stream=True)
+
+    async def _inspect(self) -> dict[str, Any] | None:
+        """The container's state: empty where there is none, None where the engine is silent."""
+        try:
+            found = await self._engine.background(
+                lambda: self._engine.probe.inspect_container(self._container)
+            )
+        except NotFound:
+            return {}
+        except ENGINE_ERRORS as error:
+            if gone(error):
+                self._was_lost = True
+                await self._watchdog.look()
+                await asyncio.sleep(_EVENT_DELAY)
+            return None
+        state: dict[str, Any] = found["State"]
+        return state
+
+    async def _recover(self, *, stream: bool) -> None:
+        """Go on with the output after a broken connection, from the last byte we have."""
+        if not self._pumping.done():
+            return
+        self._taken = self._taken.resumed()
+        with contextlib.suppress(*ENGINE_ERRORS):
+            raw, attached = await self._engine.call(
+                attach, self._engine, self._container, logs=True, stream=stream
+            )
+            self._prepared = Prepared(container=self._container, raw=raw, stream=attached)
+            self._pumping = self._pump(self._prepared)
+
+    async def _drain(self) -> None:
+        """Wait for the rest of the output of a container that has ended."""
+        while not self._pumping.done():
+            before = dict(self._taken.taken)
+            await asyncio.wait({self._pumping}, timeout=_DRAIN)
+            if not self._pumping.done() and before == self._taken.taken:
+                self._prepared.stream.cut()
+        self._pumping.result()
+
+    async def _out_of_memory(self) -> bool:
+        try:
+            found = await self._engine.call(self._engine.client.inspect_container, self._container)
+        except ENGINE_ERRORS:
+            return False  # the exit code stands; only its reason stays a guess
+        return bool(found["State"].get("OOMKilled"))
+
+    async def _terminate(self, grace: float) -> None:
+        await self._kill("SIGTERM")
+        await asyncio.sleep(grace)
+        await self._kill("SIGKILL")
+
+    async def _kill(self, signal: str) -> None:
+        # It may have ended by itself; if the engine is gone, the watchdog will say so.
+        with contextlib.suppress(*ENGINE_ERRORS):
+            await self._engine.call(self._engine.client.kill, self._container, signal)
+
+
+def cannot_start(error: APIError, work: CommandsWork) -> Outcome:
+    """The outcome where the engine refused to start a step's container."""
+    name = work.image.name if work.image.kind == "named" else work.image.build
+    return Outcome(
+        state=State.ERROR,
+        message=f"the container of image {name} could not be started: {reason(error)}",
+    )

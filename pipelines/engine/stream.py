@@ -1,0 +1,120 @@
+"""A container's output from the engine's multiplexed stream.
+
+https://docs.docker.com/reference/api/engine/version/v1.41/#tag/Container/operation/ContainerAttach
+(Stream format: 8 bytes of header - stream, three zeros, length in four bytes - and the payload.)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Protocol
+
+from pipelines.executor import Output
+from pipelines.problems import LadingError
+
+READ = 256 * 1024
+"""Bytes asked of the socket at once: a read per frame would cost more than the copying."""
+
+_HEADER = 8
+
+Write = Callable[[int, bytes], None]
+
+
+class OutputError(LadingError):
+    """What a step wrote could not be stored."""
+
+
+class StoredOutput:
+    """An output whose own troubles are not mistaken for the engine's."""
+
+    def __init__(self, output: Output) -> None:
+        self._output = output
+
+    def write(self, stream: int, data: bytes) -> None:
+        """See `Output.write`; raises OutputError where the bytes could not be stored."""
+        try:
+            self._output.write(stream, data)
+        except OSError as error:
+            message = f"the step's output could not be stored: {error.strerror or error}"
+            raise OutputError(message) from error
+
+
+class Raw(Protocol):
+    """An unbuffered readable: what the SDK's `attach_socket` gives."""
+
+    def readinto(self, buffer: memoryview, /) -> int | None:
+        """Fill the buffer with what has come; 0 at the end."""
+
+
+class Demultiplexer:
+    """Cuts the multiplexed bytes into runs of one stream and hands them on.
+
+    `taken` counts the bytes handed on, for each stream apart: after a broken connection the same
+    output is read again from its start, and `skip` says how much of each stream is known already.
+    (The order in which two streams interleave may differ between the readings.)
+    """
+
+    def __init__(self, write: Write, skip: dict[int, int] | None = None) -> None:
+        self.taken = dict(skip or {})
+        self._write = write
+        self._skip = dict(skip or {})
+        self._header = bytearray()
+        self._stream = 0
+        self._left = 0
+
+    def resumed(self) -> Demultiplexer:
+        """One for the same output read again from its start."""
+        return Demultiplexer(self._write, self.taken)
+
+    def feed(self, data: memoryview) -> None:
+        """Take what one read gave."""
+        at, end = 0, len(data)
+        run: list[memoryview] = []
+        run_stream = self._stream
+        while at < end:
+            if not self._left:
+                missing = _HEADER - len(self._header)
+                self._header += data[at : at + missing]
+                at += missing
+                if len(self._header) < _HEADER:
+                    break
+                self._stream = self._header[0]
+                self._left = int.from_bytes(self._header[4:], "big")
+                self._header.clear()
+                if self._stream != run_stream:
+                    self._hand_on(run_stream, run)
+                    run, run_stream = [], self._stream
+                continue
+            piece = data[at : at + self._left]
+            run.append(piece)
+            at += len(piece)
+            self._left -= len(piece)
+        self._hand_on(run_stream, run)
+
+    def _hand_on(self, stream: int, run: list[memoryview]) -> None:
+        if not run:
+            return
+        data = bytes(run[0]) if len(run) == 1 else b"".join(run)
+        if known := self._skip.get(stream, 0):
+            self._skip[stream] = max(0, known - len(data))
+            data = data[known:]
+        if data:
+            self.taken[stream] = self.taken.get(stream, 0) + len(data)
+            self._write(stream, data)
+
+
+def pump(raw: Raw, output: Demultiplexer) -> None:
+    """Read to the end and hand everything on. Blocking.
+
+    A broken connection counts as the end: only the container itself can say whether it is one.
+    """
+    buffer = memoryview(bytearray(READ))
+    while count := _read(raw, buffer):
+        output.feed(buffer[:count])
+
+
+def _read(raw: Raw, buffer: memoryview) -> int:
+    try:
+        return raw.readinto(buffer) or 0
+    except (OSError, ValueError):
+        return 0

@@ -1,0 +1,75 @@
+"""The files of the commit in a volume that all steps of an attempt share."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+
+from docker.errors import APIError
+
+from pipelines.engine.client import Engine
+from pipelines.engine.containers import WORKSPACE, Attempt
+from pipelines.source import Source
+from pipelines.tarstream import chunks
+
+_FOLDER = WORKSPACE.strip("/")
+
+
+class Workspace:
+    """One attempt's volume; filled once, as soon as some image is at hand."""
+
+    def __init__(self, engine: Engine, attempt: Attempt, source: Source) -> None:
+        self.volume = attempt.name("workspace")
+        self._engine = engine
+        self._attempt = attempt
+        self._source = source
+        self._filling: asyncio.Task[None] | None = None
+
+    async def create(self) -> None:
+        """Make the volume, empty."""
+        await self._engine.call(
+            self._engine.client.create_volume, self.volume, labels=self._attempt.labels()
+        )
+
+    def fill(self, image: str) -> None:
+        """Begin to fill it by way of a container of this image, unless that has begun already."""
+        if self._filling is None:
+            self._filling = asyncio.create_task(self._engine.call(self._fill, image))
+
+    async def filled(self) -> None:
+        """Wait until the files are there.
+
+        Raises:
+            SourceError: The commit cannot be read.
+        """
+        if self._filling is None:
+            raise AssertionError("nobody has begun to fill the workspace")
+        await asyncio.shield(self._filling)
+
+    async def settle(self) -> None:
+        """Wait until nothing more is being made, whatever came of it."""
+        if self._filling is not None:
+            await asyncio.wait({self._filling})
+            if not self._filling.cancelled():
+                self._filling.exception()
+
+    def _fill(self, image: str) -> None:
+        # Archives are only ever put into a container that never runs: in one that has run,
+        # strangers' code may have prepared the paths (CVE-2019-14271, CVE-2026-41567).
+        client = self._engine.client
+        container = client.create_container(
+            image,
+            entrypoint=["never-started"],
+            labels=self._attempt.labels(),
+            name=self._attempt.name("files"),
+            host_config=client.create_host_config(
+                network_mode="none", binds=[f"{self.volume}:{WORKSPACE}:nocopy"]
+            ),
+        )["Id"]
+        try:
+            # umask 0: steps run as whichever user their image names, and all may write.
+            with self._source.archive(prefix=f"{_FOLDER}/", umask=0) as archive:
+                client.put_archive(container, "/", chunks(archive))
+        finally:
+            with contextlib.suppress(APIError):
+                client.remove_container(container, force=True, v=True)

@@ -1,0 +1,272 @@
+"""Drives a plan on an executor: starts what is ready, keeps time, stops what must stop."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from contextlib import AbstractContextManager
+from datetime import datetime
+from functools import partial
+from typing import Any
+
+from pipelines.durations import format_duration
+from pipelines.endings import timed_out
+from pipelines.executor import Executor, Output
+from pipelines.plan import CommandsWork, Plan, Step
+from pipelines.problems import ExecutorUnavailableError
+from pipelines.progress import (
+    Fact,
+    Outcome,
+    Progress,
+    State,
+    StepEnded,
+    StepReady,
+    StepRunning,
+    StepStarted,
+)
+
+Emit = Callable[[Fact], Awaitable[None]]
+"""Takes a fact at once and in order; what it gives is done once the fact is durable."""
+Outputs = Callable[[str], AbstractContextManager[Output]]
+"""Opens the place for one step's output, by the step's key."""
+
+STOP_MARGIN = 30.0
+"""Seconds after SIGKILL in which an executor must have told how a step ended."""
+
+_CANCELLED = Outcome(state=State.CANCELLED, message="cancelled before it started")
+
+
+async def execute(
+    plan: Plan,
+    executor: Executor,
+    *,
+    emit: Emit,
+    outputs: Outputs,
+    clock: Callable[[], datetime],
+    cancelled: asyncio.Event,
+    grace: float,
+    parallel_steps: int,
+) -> Progress:
+    """Run a plan to its end, whatever that is, and leave nothing behind.
+
+    Facts are emitted the moment they happen; the last `StepEnded` comes before what steps left is
+    removed, so whoever waits for the result should look at the facts, not at our return.
+
+    Args:
+        plan: What to run.
+        executor: For this attempt alone; opened and closed here.
+        emit: Takes the facts.
+        outputs: Takes the output.
+        clock: The time for the facts.
+        cancelled: Set by whoever wants the attempt to end.
+        grace: Seconds between SIGTERM and SIGKILL.
+        parallel_steps: Most steps at the same time.
+
+    Returns:
+        The progress in which all steps have ended.
+    """
+    drive = _Drive(
+        plan, executor, emit, outputs, clock, cancelled=cancelled, grace=grace, room=parallel_steps
+    )
+    try:
+        await drive.through()
+        await drive.settle()
+    finally:
+        await drive.close()
+    return drive.progress
+
+
+class _Drive:
+    """One walk through a plan."""
+
+    def __init__(
+        self,
+        plan: Plan,
+        executor: Executor,
+        emit: Emit,
+        outputs: Outputs,
+        clock: Callable[[], datetime],
+        *,
+        cancelled: asyncio.Event,
+        grace: float,
+        room: int,
+    ) -> None:
+        self.progress = Progress.of(plan)
+        self._plan = plan
+        self._executor = executor
+        self._emit = emit
+        self._outputs = outputs
+        self._clock = clock
+        self._cancelled = cancelled
+        self._grace = grace
+        self._room = room
+        self._ready: dict[str, None] = {}
+        self._running: dict[str, asyncio.Task[None]] = {}
+        self._afterwards: set[asyncio.Future[None]] = set()
+        self._halted: Outcome | None = None
+        self._halting = asyncio.Event()
+
+    async def through(self) -> None:
+        """Walk until every step has ended."""
+        deadline = asyncio.get_running_loop().time() + self._plan.timeout
+        cancel = asyncio.ensure_future(self._cancelled.wait())
+        try:
+            if not await self._open(cancel):
+                return
+            self._start_ready()
+            while not self.progress.state.ended:
+                await self._wait(cancel, deadline)
+                self._start_ready()
+        finally:
+            cancel.cancel()
+
+    async def settle(self) -> None:
+        """Wait until all facts are durable and the steps' leftovers are gone."""
+        while self._afterwards:
+            await asyncio.gather(*self._afterwards)
+
+    async def close(self) -> None:
+        """Close the executor, even while we are being cancelled."""
+        for task in self._running.values():
+            task.cancel()
+        await asyncio.gather(*self._running.values(), return_exceptions=True)
+        closing = asyncio.ensure_future(self._executor.close())
+        try:
+            await asyncio.shield(closing)
+        except asyncio.CancelledError:
+            await closing
+            raise
+
+    async def _open(self, cancel: asyncio.Future[Any]) -> bool:
+        """Open the executor; where that fails, or somebody cancels, every step has ended."""
+        opening = asyncio.ensure_future(self._executor.open())
+        try:
+            both: set[asyncio.Future[Any]] = {opening, cancel}
+            await asyncio.wait(both, return_when=asyncio.FIRST_COMPLETED)
+            if cancel.done():
+                self._end_waiting(_CANCELLED)
+                return False
+            opening.result()
+        except ExecutorUnavailableError as error:
+            self._end_waiting(Outcome(state=State.ERROR, message=str(error)))
+            return False
+        finally:
+            # Also where we are cancelled ourselves: `close` may come only after `open` has ended.
+            opening.cancel()
+            await asyncio.wait({opening})
+        return True
+
+    def _start_ready(self) -> None:
+        for key in self.progress.ready():
+            if key not in self._ready:
+                self._ready[key] = None
+                self._tell(StepReady(step=key, at=self._clock()))
+        for key in [key for key in self._ready if key not in self._running]:
+            if len(self._running) < self._room and not self._ended(key):
+                del self._ready[key]
+                self._running[key] = asyncio.create_task(self._run(self._plan.step(key)))
+        while doomed := self.progress.doomed():
+            for key, why in doomed.items():
+                self._end(key, Outcome(state=State.SKIPPED, message=why))
+
+    def _ended(self, key: str) -> bool:
+        return self.progress.steps[key].state.ended
+
+    async def _wait(self, cancel: asyncio.Future[Any], deadline: float) -> None:
+        """Until a step has ended, somebody cancels, or the time of the whole plan is over."""
+        waited: set[asyncio.Future[Any]] = {*self._running.values()}
+        timeout = None
+        if self._halted is None:
+            waited.add(cancel)
+            timeout = max(0.0, deadline - asyncio.get_running_loop().time())
+        if not waited:
+            raise AssertionError(f"no step of {self._plan.pipeline} can go on")
+        done, _ = await asyncio.wait(waited, timeout=timeout, return_when=asyncio.FIRST_COMPLETED)
+        for key in [key for key, task in self._running.items() if task.done()]:
+            self._running.pop(key).result()
+        if self._halted is None and cancel.done():
+            self._halt(Outcome(state=State.CANCELLED, message="cancelled"), _CANCELLED)
+        elif self._halted is None and not done:
+            self._halt_at_limit()
+
+    def _halt_at_limit(self) -> None:
+        limit = format_duration(self._plan.timeout)
+        self._halt(
+            Outcome(state=State.FAILURE, message=timed_out(limit, whole_run=True)),
+            Outcome(state=State.CANCELLED, message=f"not started within the run's {limit}"),
+        )
+
+    def _halt(self, running: Outcome, waiting: Outcome) -> None:
+        """Stop all that runs, with the outcome it gets, and end all that waits."""
+        self._halted = running
+        self._halting.set()
+        self._end_waiting(waiting)
+
+    def _end_waiting(self, outcome: Outcome) -> None:
+        for step in self._plan.steps:
+            if step.key not in self._running and not self._ended(step.key):
+                self._end(step.key, outcome)
+
+    async def _run(self, step: Step) -> None:
+        """One step from its start to its end."""
+        self._tell(StepStarted(step=step.key, at=self._clock()))
+        with self._outputs(step.key) as output:
+            outcome = await self._timed(step, output)
+        told = self._end(step.key, outcome)
+        self._later(self._discard(step.key, told))
+
+    async def _timed(self, step: Step, output: Output) -> Outcome:
+        running = partial(self._tell_running, step.key)
+        work = asyncio.ensure_future(self._executor.run(step, output, running))
+        halting = asyncio.ensure_future(self._halting.wait())
+        either: set[asyncio.Future[Any]] = {work, halting}
+        try:
+            await asyncio.wait(either, timeout=step.timeout, return_when=asyncio.FIRST_COMPLETED)
+            if work.done():
+                return work.result()
+            why = self._halted or Outcome(
+                state=State.FAILURE, message=timed_out(format_duration(step.timeout))
+            )
+            return await self._stopped(step, work, why)
+        finally:
+            halting.cancel()
+            work.cancel()
+            await asyncio.wait({work})
+
+    async def _stopped(self, step: Step, work: asyncio.Future[Outcome], why: Outcome) -> Outcome:
+        """Stop the step; its outcome is the reason it was stopped for."""
+        await self._executor.stop(step.key, grace=self._grace)
+        await asyncio.wait({work}, timeout=self._grace + STOP_MARGIN)
+        if not work.done():
+            message = f"{why.message}; and it could not be stopped: the engine does not answer"
+            return why.model_copy(update={"message": message})
+        own = work.result()
+        # Commands that are stopped may well exit 0; an image that is built or pushed is there.
+        if own.state is State.SUCCESS and not isinstance(step.work, CommandsWork):
+            return own
+        return why.model_copy(update={"exit_code": own.exit_code})
+
+    async def _discard(self, key: str, told: Awaitable[None]) -> None:
+        await told
+        await self._executor.discard(key)
+
+    def _tell_running(self, key: str) -> None:
+        self._tell(StepRunning(step=key, at=self._clock()))
+
+    def _end(self, key: str, outcome: Outcome) -> asyncio.Future[None]:
+        return self._tell(StepEnded(step=key, at=self._clock(), outcome=outcome))
+
+    def _tell(self, fact: Fact) -> asyncio.Future[None]:
+        self.progress = self.progress.apply(fact)
+        return self._later(self._emit(fact))
+
+    def _later(self, work: Awaitable[None]) -> asyncio.Future[None]:
+        future = asyncio.ensure_future(work)
+        self._afterwards.add(future)
+        future.add_done_callback(self._done)
+        return future
+
+    def _done(self, future: asyncio.Future[None]) -> None:
+        # What failed stays, so that `settle` raises it.
+        if not future.cancelled() and future.exception() is None:
+            self._afterwards.discard(future)

@@ -1,0 +1,1 @@
+"""Images: the build context, the builder, pull and push."""

@@ -1,0 +1,54 @@
+"""What pull, build and push of one step share: engine, logins, output, the wish to stop."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from docker.errors import APIError
+
+from pipelines.engine.client import ENGINE_ERRORS, Engine, Login, Logins, reason, unavailable
+from pipelines.engine.interruption import Interruption, Watchdog
+from pipelines.executor import STDOUT, Output
+from pipelines.images.names import DOCKER_HUB, registry_of
+from pipelines.images.retries import Backoff
+
+
+@dataclass(frozen=True, kw_only=True)
+class ImageSession:
+    """One step's dealings with images; lives as long as the step."""
+
+    engine: Engine
+    logins: Logins
+    output: Output
+    interruption: Interruption
+    watchdog: Watchdog
+    backoff: Backoff = field(default_factory=Backoff)
+
+    def say(self, line: str) -> None:
+        """A line of our own in the step's output."""
+        self.output.write(STDOUT, line.encode() + b"\n")
+
+    def login(self, image: str) -> tuple[str, Login | None]:
+        """The registry of an image or repository, and the login for it."""
+        host = registry_of(image)
+        aliases = (host, "index.docker.io", "https://index.docker.io/v1/")
+        names = aliases if host == DOCKER_HUB else (host,)
+        return host, next((self.logins[name] for name in names if name in self.logins), None)
+
+    async def stream(self, read: Callable[[], list[str]]) -> list[str]:
+        """Run a thread that reads one of the engine's answers; what it returns are refusals.
+
+        Raises:
+            StoppedError: The step was asked to stop.
+            ExecutorUnavailableError: The engine is gone.
+        """
+        try:
+            refused = await self.watchdog.watch(self.engine.background(read), self.interruption)
+        except ENGINE_ERRORS as error:
+            self.interruption.check()
+            if isinstance(error, APIError):
+                return [reason(error)]
+            raise unavailable(self.engine.url, error) from error
+        self.interruption.check()
+        return refused

@@ -1,0 +1,314 @@
+"""A matched definition and its event to a plan: steps, their order, environment, names and labels.
+
+Nothing from git is put into a shell text: it reaches steps as environment variables, and image
+names and tags only through a slug.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from datetime import UTC, datetime
+
+from pipelines import placeholders, references
+from pipelines.definition.models import Definition, FromBuild, Push, Test
+from pipelines.events import Event, EventKind
+from pipelines.matching import Changed, left_out
+from pipelines.ordering import Order, Place
+from pipelines.plan import (
+    BuildWork,
+    BuiltImageRef,
+    CommandsWork,
+    ImageRef,
+    NamedImage,
+    Plan,
+    PushWork,
+    Stage,
+    Step,
+    Work,
+)
+from pipelines.problems import DefinitionInvalidError, Problem
+from pipelines.tagging import branch_slug, default_tags, tag_slug, version_tags
+from pipelines.values import Value
+
+MAX_VALUE = 4096
+"""Characters of a text from git in the environment; one long commit message may stop no step."""
+
+_LABEL = "org.opencontainers.image."
+_FORK = "left out: a pull request from a fork never pushes; it runs again, and pushes, once merged"
+_NO_TAG = "left out: none of its tags has a value for this {kind}; give it other `tags` or a `when`"
+
+VARIABLES: dict[str, str] = {
+    "CI": "`true`",
+    "CI_EVENT": "what happened: `push`, `pull_request`, `tag` or `manual`",
+    "CI_REPO": "the repository, `owner/name`",
+    "CI_PIPELINE": "the pipeline's name",
+    "CI_STAGE": "the stage",
+    "CI_STEP": "the step's name",
+    "CI_RUN": "the run's number",
+    "CI_ATTEMPT": "the attempt's number, from 1",
+    "CI_COMMIT_SHA": "the commit, 40 digits",
+    "CI_COMMIT_SHORT_SHA": "its first 12 digits",
+    "CI_COMMIT_REF": "where it can be fetched: `refs/heads/main`",
+    "CI_COMMIT_BRANCH": "the branch pushed to; for a pull request the branch it wants to go into",
+    "CI_COMMIT_TAG": "the git tag",
+    "CI_COMMIT_BEFORE": "the commit before; for a pull request the base commit",
+    "CI_COMMIT_TITLE": "the first line of the message, or the pull request's title",
+    "CI_COMMIT_AUTHOR": "who wrote the commit, as the commit says",
+    "CI_PULL_REQUEST": "the pull request's number",
+    "CI_SOURCE_BRANCH": "the branch a pull request comes from",
+}
+"""Every variable that steps get. One that has no value for an event is not set."""
+
+
+class PlanDefaults(Value):
+    """What the server says where the file says nothing."""
+
+    timeout: float
+    """Seconds for a whole attempt."""
+
+
+def plan(
+    definition: Definition,
+    event: Event,
+    *,
+    committed_at: datetime,
+    defaults: PlanDefaults,
+    changed: Changed = None,
+) -> Plan:
+    """Make a definition ready to run for an event.
+
+    Args:
+        definition: As `parsing.parse` made it, so without problems.
+        event: What happened.
+        committed_at: The commit's own time, aware; images carry it, and no other time.
+        defaults: What holds where the file is silent.
+        changed: Paths that changed, for the `when` of steps; None where that is not known.
+
+    Raises:
+        DefinitionInvalidError: The event gives an image a name that is none.
+    """
+    return _Planner(definition, event, defaults, changed).plan(committed_at)
+
+
+def bind(plan: Plan, *, run: int, attempt: int) -> Plan:
+    """The plan of one attempt: its numbers in the environment, and in place of `${run}`."""
+    steps = tuple(_bound(step, run, attempt) for step in plan.steps)
+    return plan.model_copy(update={"steps": steps})
+
+
+class _Planner:
+    def __init__(
+        self, definition: Definition, event: Event, defaults: PlanDefaults, changed: Changed
+    ) -> None:
+        self._definition = definition
+        self._event = event
+        self._changed = changed
+        self._timeout = definition.timeout or defaults.timeout
+        self._problems: list[Problem] = []
+        self._common = _variables(definition, event)
+        self._raw = _values(event)
+        self._slugs = _slugs(event)
+
+    def plan(self, committed_at: datetime) -> Plan:
+        out = dict(self._left_out())
+        needs = Order(list(self._places()), out).needs()
+        steps = tuple(
+            step.model_copy(update={"needs": needs[step.key]})
+            for step in self._steps()
+            if step.key not in out
+        )
+        if self._problems:
+            raise DefinitionInvalidError(self._problems)
+        return Plan(
+            pipeline=self._definition.name,
+            steps=steps,
+            timeout=self._timeout,
+            labels=_labels(self._event, committed_at),
+            left_out=out,
+        )
+
+    def _left_out(self) -> Iterator[tuple[str, str]]:
+        for name, test in self._definition.test.items():
+            if reason := left_out(test.when, self._event, self._changed):
+                yield _key(Stage.TEST, name), reason
+        for name, push in self._definition.push.items():
+            if reason := self._push_left_out(push):
+                yield _key(Stage.PUSH, name), reason
+
+    def _push_left_out(self, push: Push) -> str | None:
+        if self._event.from_fork:
+            return _FORK
+        if reason := left_out(push.when, self._event, self._changed):
+            return reason
+        return None if self._tags(push) else _NO_TAG.format(kind=self._event.kind)
+
+    def _places(self) -> Iterator[Place]:
+        for name in self._definition.build:
+            yield Place(key=_key(Stage.BUILD, name), stage=Stage.BUILD, needs=())
+        for name, test in self._definition.test.items():
+            key, build = _key(Stage.TEST, name), self._test_build(test)
+            yield Place(key=key, stage=Stage.TEST, needs=test.needs, build=build)
+        for name, push in self._definition.push.items():
+            key, build = _key(Stage.PUSH, name), _push_build(name, push)
+            yield Place(key=key, stage=Stage.PUSH, needs=push.needs, build=build)
+
+    def _steps(self) -> Iterator[Step]:
+        for name, build in self._definition.build.items():
+            folder = "" if build.context == "." else f"{build.context}/"
+            work = BuildWork(
+                dockerfile=build.dockerfile or f"{folder}Dockerfile",
+                context=build.context,
+                target=build.target,
+                args={key: self._argument(value) for key, value in build.args.items()},
+            )
+            yield self._step(Stage.BUILD, name, None, work)
+        for name, test in self._definition.test.items():
+            yield self._test(name, test)
+        for name, push in self._definition.push.items():
+            image = BuiltImageRef(build=_push_build(name, push))
+            pushed = PushWork(image=image, repository=push.to, tags=self._tags(push))
+            yield self._step(Stage.PUSH, name, push.timeout, pushed)
+
+    def _test(self, name: str, test: Test) -> Step:
+        work = CommandsWork(image=self._image(name, test), commands=test.commands)
+        step = self._step(Stage.TEST, name, test.timeout, work)
+        own = {"CI_STAGE": step.stage.value, "CI_STEP": name}
+        env = self._definition.env | test.env | self._common | own
+        return step.model_copy(update={"env": env})
+
+    def _step(self, stage: Stage, name: str, timeout: float | None, work: Work) -> Step:
+        return Step(stage=stage, name=name, timeout=timeout or self._timeout, work=work)
+
+    def _test_build(self, test: Test) -> str | None:
+        """The key of the build whose image a test runs in."""
+        if test.image is None:
+            return _key(Stage.BUILD, next(iter(self._definition.build)))
+        return test.image.build if isinstance(test.image, FromBuild) else None
+
+    def _image(self, name: str, test: Test) -> ImageRef:
+        if (build := self._test_build(test)) is not None:
+            return BuiltImageRef(build=build)
+        written = str(test.image)
+        image = placeholders.fill(written, self._slugs)
+        if image is None or not references.is_image(_numbered(image)):
+            # Left-out steps have no such name because they have no need of one.
+            if left_out(test.when, self._event, self._changed) is None:
+                self._problems.append(_no_image(name, written, self._event))
+            return NamedImage(name=written)
+        return NamedImage(name=image)
+
+    def _argument(self, text: str) -> str:
+        """A build argument with its placeholders; one without a value is the empty text."""
+        values = {name: value or "" for name, value in self._raw.items()}
+        return placeholders.fill(text, values) or ""
+
+    def _tags(self, push: Push) -> tuple[str, ...]:
+        if push.tags is None:
+            return default_tags(self._event)
+        filled = (placeholders.fill(tag, self._slugs) for tag in push.tags)
+        fitting = (tag for tag in filled if tag is not None and references.is_tag(_numbered(tag)))
+        return tuple(dict.fromkeys(fitting))
+
+
+def _key(stage: Stage, name: str) -> str:
+    return f"{stage}.{name}"
+
+
+def _push_build(name: str, push: Push) -> str:
+    return push.image.build if push.image else _key(Stage.BUILD, name)
+
+
+def _numbered(text: str) -> str:
+    """The text with the longest number a run may get, to see what it will be."""
+    return text.replace(placeholders.RUN, "9" * 10)
+
+
+def _no_image(name: str, image: str, event: Event) -> Problem:
+    return Problem(
+        code="P040",
+        message=f"`test.{name}` has no image for this {event.kind}: `{image}` gives no name",
+        hint="give the step a `when` with the events that have a value for the placeholder",
+    )
+
+
+def _clean(text: str) -> str:
+    """A stranger's text as an environment variable can hold it."""
+    return text[:MAX_VALUE].replace("\0", "").encode("utf-8", "replace").decode("utf-8")
+
+
+def _variables(definition: Definition, event: Event) -> dict[str, str]:
+    number = event.pull_request
+    found: dict[str, str | None] = {
+        "CI": "true",
+        "CI_EVENT": event.kind.value,
+        "CI_REPO": event.repository,
+        "CI_PIPELINE": definition.name,
+        "CI_COMMIT_SHA": event.sha,
+        "CI_COMMIT_SHORT_SHA": event.short_sha,
+        "CI_COMMIT_REF": event.ref,
+        "CI_COMMIT_BRANCH": event.branch,
+        "CI_COMMIT_TAG": event.tag,
+        "CI_COMMIT_BEFORE": event.before,
+        "CI_COMMIT_TITLE": event.title,
+        "CI_COMMIT_AUTHOR": event.author,
+        "CI_PULL_REQUEST": None if number is None else str(number),
+        "CI_SOURCE_BRANCH": event.source_branch,
+    }
+    return {name: _clean(value) for name, value in found.items() if value}
+
+
+def _values(event: Event) -> Mapping[str, str | None]:
+    """What placeholders stand for, as texts."""
+    branch = None if event.kind is EventKind.PULL_REQUEST else event.branch
+    return {
+        "branch": None if branch is None else _clean(branch),
+        "tag": None if event.tag is None else _clean(event.tag),
+        "sha": event.sha,
+        "short_sha": event.short_sha,
+        "run": placeholders.RUN,
+    }
+
+
+def _slugs(event: Event) -> Mapping[str, str | None]:
+    """What placeholders stand for in image names and tags."""
+    raw = _values(event)
+    branch, tag = raw["branch"], raw["tag"]
+    return {
+        **raw,
+        "branch": None if branch is None else branch_slug(branch, event.default_branch),
+        "tag": None if tag is None else tag_slug(tag),
+    }
+
+
+def _labels(event: Event, committed_at: datetime) -> dict[str, str]:
+    """https://github.com/opencontainers/image-spec/blob/main/annotations.md.
+
+    Only what the commit itself decides: a run's number would make each build another image.
+    """
+    created = committed_at.astimezone(UTC).isoformat(timespec="seconds")
+    labels = {
+        f"{_LABEL}created": created.replace("+00:00", "Z"),
+        f"{_LABEL}revision": event.sha,
+        f"{_LABEL}title": _clean(event.repository.rpartition("/")[2]),
+    }
+    if event.tag is not None:
+        labels[f"{_LABEL}version"] = version_tags(event.tag)[0]
+    return labels
+
+
+def _bound(step: Step, run: int, attempt: int) -> Step:
+    def put(text: str) -> str:
+        return text.replace(placeholders.RUN, str(run))
+
+    work = step.work
+    if isinstance(work, BuildWork):
+        args = {name: put(value) for name, value in work.args.items()}
+        return step.model_copy(update={"work": work.model_copy(update={"args": args})})
+    if isinstance(work, PushWork):
+        tags = tuple(put(tag) for tag in work.tags)
+        return step.model_copy(update={"work": work.model_copy(update={"tags": tags})})
+    if isinstance(work.image, NamedImage):
+        image = NamedImage(name=put(work.image.name))
+        work = work.model_copy(update={"image": image})
+    env = step.env | {"CI_RUN": str(run), "CI_ATTEMPT": str(attempt)}
+    return step.model_copy(update={"work": work, "env": env})

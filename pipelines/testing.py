@@ -1,0 +1,196 @@
+"""An executor that does as it is told, and builders of plans: for tests, ours and yours."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from pipelines.executor import Output
+from pipelines.plan import (
+    BuildWork,
+    BuiltImageRef,
+    CommandsWork,
+    NamedImage,
+    Plan,
+    PushWork,
+    Stage,
+    Step,
+)
+from pipelines.progress import Outcome, State
+
+SUCCESS = Outcome(state=State.SUCCESS, exit_code=0)
+STOPPED = Outcome(state=State.FAILURE, exit_code=143, message="exit code 143")
+KILLED = Outcome(state=State.FAILURE, exit_code=137, message="exit code 137")
+
+
+@dataclass(kw_only=True)
+class Script:
+    """What one step does on a `ScriptedExecutor`."""
+
+    outcome: Outcome = SUCCESS
+    """How it ends if nobody stops it."""
+    writes: tuple[tuple[int, bytes], ...] = ()
+    """Its output: (stream, bytes), written before it waits for `release`."""
+    release: asyncio.Event | None = None
+    """It ends only once this is set; None: at once."""
+    deaf: bool = False
+    """Whether it takes no notice of SIGTERM, and ends only at SIGKILL."""
+    error: Exception | None = None
+    """Raised by `run`, against the contract: for tests of what a broken executor does."""
+
+
+@dataclass(kw_only=True)
+class ScriptedExecutor:
+    """An executor without an engine. Steps without a script succeed at once."""
+
+    scripts: Mapping[str, Script] = field(default_factory=dict)
+    open_error: Exception | None = None
+    """Raised by `open`."""
+    calls: list[str] = field(default_factory=list)
+    """What was asked, in order: `open`, `run test.unit`, `stop test.unit`, …, `close`."""
+    most_at_once: int = 0
+    """The most steps that ran at the same time."""
+    _stops: dict[str, asyncio.Future[float]] = field(default_factory=dict)
+
+    async def open(self) -> None:
+        """See `Executor.open`."""
+        self.calls.append("open")
+        if self.open_error is not None:
+            raise self.open_error
+
+    async def run(self, step: Step, output: Output, running: Callable[[], None]) -> Outcome:
+        """See `Executor.run`."""
+        self.calls.append(f"run {step.key}")
+        script = self.scripts.get(step.key, Script())
+        stop = self._stops[step.key] = asyncio.get_running_loop().create_future()
+        self.most_at_once = max(self.most_at_once, len(self._stops))
+        try:
+            running()
+            for stream, data in script.writes:
+                output.write(stream, data)
+            if script.error is not None:
+                raise script.error
+            return await self._end(script, stop)
+        finally:
+            del self._stops[step.key]
+
+    async def stop(self, key: str, *, grace: float) -> None:
+        """See `Executor.stop`."""
+        self.calls.append(f"stop {key}")
+        stop = self._stops.get(key)
+        if stop is not None and not stop.done():
+            stop.set_result(grace)
+
+    async def discard(self, key: str) -> None:
+        """See `Executor.discard`."""
+        self.calls.append(f"discard {key}")
+
+    async def close(self) -> None:
+        """See `Executor.close`."""
+        self.calls.append("close")
+
+    @staticmethod
+    async def _end(script: Script, stop: asyncio.Future[float]) -> Outcome:
+        if script.release is None:
+            return script.outcome
+        release = asyncio.ensure_future(script.release.wait())
+        try:
+            either: set[asyncio.Future[Any]] = {release, stop}
+            await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
+            if release.done():
+                return script.outcome
+            if not script.deaf:
+                return STOPPED
+            await asyncio.wait({release}, timeout=stop.result())
+            return script.outcome if release.done() else KILLED
+        finally:
+            release.cancel()
+
+
+class MemoryOutput:
+    """Keeps a step's output in memory."""
+
+    def __init__(self) -> None:
+        self.writes: list[tuple[int, bytes]] = []
+
+    def write(self, stream: int, data: bytes) -> None:
+        """Keep it."""
+        self.writes.append((stream, data))
+
+    def of(self, stream: int) -> bytes:
+        """All bytes of one stream."""
+        return b"".join(data for written, data in self.writes if written == stream)
+
+    @property
+    def text(self) -> str:
+        """All of it, both streams, as text."""
+        return b"".join(data for _, data in self.writes).decode(errors="replace")
+
+
+class MemoryOutputs:
+    """Opens a `MemoryOutput` for each step."""
+
+    def __init__(self) -> None:
+        self.steps: dict[str, MemoryOutput] = {}
+
+    @contextlib.contextmanager
+    def __call__(self, key: str) -> Iterator[MemoryOutput]:
+        """The place for one step's output."""
+        output = self.steps[key] = MemoryOutput()
+        yield output
+
+    def text(self, key: str) -> str:
+        """Everything that step wrote, as text."""
+        return self.steps[key].text
+
+
+def commands_step(
+    name: str,
+    *commands: str,
+    image: str = "busybox",
+    needs: tuple[str, ...] = (),
+    timeout: float = 60,
+    env: dict[str, str] | None = None,
+) -> Step:
+    """A step of the stage `test` that runs commands; `image` may be `build.x`."""
+    built = image.startswith("build.")
+    work = CommandsWork(
+        image=BuiltImageRef(build=image) if built else NamedImage(name=image),
+        commands=commands or ("true",),
+    )
+    return Step(stage=Stage.TEST, name=name, needs=needs, timeout=timeout, env=env or {}, work=work)
+
+
+def build_step(
+    name: str = "web",
+    *,
+    needs: tuple[str, ...] = (),
+    timeout: float = 60,
+    work: BuildWork | None = None,
+) -> Step:
+    """A step of the stage `build`."""
+    return Step(
+        stage=Stage.BUILD, name=name, needs=needs, timeout=timeout, work=work or BuildWork()
+    )
+
+
+def push_step(
+    repository: str,
+    *tags: str,
+    name: str = "web",
+    needs: tuple[str, ...] = (),
+    timeout: float = 60,
+) -> Step:
+    """A step of the stage `push`, for the build of the same name."""
+    work = PushWork(
+        image=BuiltImageRef(build=f"build.{name}"), repository=repository, tags=tags or ("latest",)
+    )
+    return Step(stage=Stage.PUSH, name=name, needs=needs, timeout=timeout, work=work)
+
+
+def plan_of(*steps: Step, timeout: float = 600, labels: dict[str, str] | None = None) -> Plan:
+    """A plan of these steps."""
+    return Plan(pipeline="web", steps=steps, timeout=timeout, labels=labels or {})

@@ -1,0 +1,77 @@
+from __future__ import annotations
+
+import errno
+import io
+import struct
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pipelines.engine.stream import Demultiplexer, OutputError, StoredOutput, pump
+from pipelines.testing import MemoryOutput
+
+Frames = list[tuple[int, bytes]]
+
+frames = st.lists(st.tuples(st.sampled_from([1, 2]), st.binary(max_size=40)), max_size=30)
+
+
+def wire(parts: Frames) -> bytes:
+    return b"".join(struct.pack(">BxxxL", stream, len(data)) + data for stream, data in parts)
+
+
+def of(parts: Frames, stream: int) -> bytes:
+    return b"".join(data for written, data in parts if written == stream)
+
+
+@given(frames, st.lists(st.integers(1, 50), min_size=1))
+def test_bytes_arrive_whole_and_in_order_however_the_reads_cut_them(
+    parts: Frames, cuts: list[int]
+) -> None:
+    output = MemoryOutput()
+    demultiplexer = Demultiplexer(output.write)
+    data, at, turn = memoryview(wire(parts)), 0, 0
+    while at < len(data):
+        size = cuts[turn % len(cuts)]
+        demultiplexer.feed(data[at : at + size])
+        at, turn = at + size, turn + 1
+    assert b"".join(d for _, d in output.writes) == b"".join(d for _, d in parts)
+    assert (output.of(1), output.of(2)) == (of(parts, 1), of(parts, 2))
+
+
+@given(frames, st.integers(0, 200), st.integers(0, 200))
+def test_a_second_reading_gives_only_what_the_first_had_not(
+    parts: Frames, first: int, second: int
+) -> None:
+    known = {1: min(first, len(of(parts, 1))), 2: min(second, len(of(parts, 2)))}
+    output = MemoryOutput()
+    demultiplexer = Demultiplexer(output.write, known)
+    demultiplexer.feed(memoryview(wire(parts)))
+    assert output.of(1) == of(parts, 1)[known[1] :]
+    assert output.of(2) == of(parts, 2)[known[2] :]
+    assert demultiplexer.taken == known | {
+        stream: len(of(parts, stream)) for stream in (1, 2) if of(parts, stream)
+    }
+
+
+def test_frames_of_one_stream_in_one_read_are_handed_on_at_once() -> None:
+    output = MemoryOutput()
+    Demultiplexer(output.write).feed(memoryview(wire([(1, b"a"), (1, b"b"), (2, b"c"), (1, b"d")])))
+    assert output.writes == [(1, b"ab"), (2, b"c"), (1, b"d")]
+
+
+def test_the_pump_reads_to_the_end() -> None:
+    output = MemoryOutput()
+    sent: Frames = [(1, b"x" * 300_000), (2, b"y" * 300_000)]
+    pump(io.BytesIO(wire(sent)), Demultiplexer(output.write))
+    assert (output.of(1), output.of(2)) == (sent[0][1], sent[1][1])
+
+
+def test_a_full_disk_is_not_taken_for_a_broken_engine() -> None:
+    class Full:
+        def write(self, stream: int, data: bytes) -> None:
+            del stream, data
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+    with pytest.raises(OutputError, match="could not be stored: No space left on device"):
+        StoredOutput(Full()).write(1, b"x")
