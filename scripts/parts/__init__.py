@@ -1,0 +1,1 @@
+"""The real parts that the tests, the demo and the benchmarks run against."""
