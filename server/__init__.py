@@ -1,0 +1,1 @@
+"""Everything around the domain: webhooks, store, hosts, worker, API and pages."""
