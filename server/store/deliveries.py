@@ -1,0 +1,205 @@
+"""Verbs on deliveries and the decisions about them."""
+
+from __future__ import annotations
+
+import itertools
+import time
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.dialects import sqlite
+from sqlalchemy.engine import Connection, Row
+
+from pipelines.events import Event
+from server.store.keys import new_key
+from server.store.rows import (
+    DecisionOutcome,
+    DecisionRow,
+    DeliveryRow,
+    DeliveryState,
+    NewDelivery,
+    PipelineDecision,
+)
+from server.store.tables import decisions, deliveries
+
+_ADD = sqlite.insert(deliveries).on_conflict_do_nothing()
+_KNOWN = sa.select(deliveries.c.id, deliveries.c.host, deliveries.c.delivery_id).where(
+    deliveries.c.delivery_id.in_(sa.bindparam("ids", expanding=True))
+)
+
+
+_COUNT = itertools.count()
+
+
+def new_id() -> str:
+    """An id for a delivery that sorts by time: nanoseconds since 1970, then a running number."""
+    return f"{time.time_ns():016x}{next(_COUNT) & 0xFFFF:04x}"
+
+
+def add_deliveries(conn: Connection, items: Sequence[NewDelivery]) -> Sequence[str]:
+    """Store deliveries; one that is stored already stays as it is.
+
+    Returns:
+        For each item the id of the stored row: another than its own where it was a duplicate.
+    """
+    conn.execute(
+        _ADD,
+        [
+            {
+                "id": item.id,
+                "host": item.host,
+                "delivery_id": item.delivery_id,
+                "event_type": item.event_type,
+                "headers": item.headers,
+                "body": item.body,
+                "received_at": item.received_at,
+                "state": "waiting",
+                "tries": 0,
+            }
+            for item in items
+        ],
+    )
+    known = {
+        (row.host, row.delivery_id): str(row.id)
+        for row in conn.execute(_KNOWN, {"ids": [item.delivery_id for item in items]})
+    }
+    return [known[item.host, item.delivery_id] for item in items]
+
+
+def waiting_deliveries(conn: Connection, limit: int) -> list[DeliveryRow]:
+    """The oldest deliveries that no decision was made about."""
+    query = (
+        sa.select(deliveries)
+        .where(deliveries.c.state == DeliveryState.WAITING)
+        .order_by(deliveries.c.id)
+        .limit(limit)
+    )
+    return [_delivery(row) for row in conn.execute(query)]
+
+
+def delivery(conn: Connection, id: str) -> DeliveryRow | None:  # noqa: A002
+    """One delivery."""
+    row = conn.execute(sa.select(deliveries).where(deliveries.c.id == id)).one_or_none()
+    return None if row is None else _delivery(row)
+
+
+def deliveries_page(
+    conn: Connection, *, before: str | None = None, limit: int = 50
+) -> list[DeliveryRow]:
+    """Deliveries, newest first, older than the id `before`; bodies are left empty."""
+    columns = [column for column in deliveries.c if column.name != "body"]
+    query = sa.select(*columns, sa.literal(b"").label("body"))
+    if before is not None:
+        query = query.where(deliveries.c.id < before)
+    query = query.order_by(deliveries.c.id.desc()).limit(limit)
+    return [_delivery(row) for row in conn.execute(query)]
+
+
+def count_waiting(conn: Connection) -> tuple[int, datetime | None]:
+    """How many deliveries wait, and when the oldest of them came."""
+    query = sa.select(sa.func.count(), sa.func.min(deliveries.c.received_at)).where(
+        deliveries.c.state == DeliveryState.WAITING
+    )
+    count, oldest = conn.execute(query).one()
+    return count, oldest
+
+
+def note_failed_try(conn: Connection, id: str, *, error: str, quarantine_after: int) -> int:  # noqa: A002
+    """Count a failed try to read a delivery; after some it is set aside. Returns the tries."""
+    tries = deliveries.c.tries + 1
+    row = conn.execute(
+        sa.update(deliveries)
+        .where(deliveries.c.id == id)
+        .values(
+            tries=tries,
+            error=error,
+            state=sa.case(
+                (tries >= quarantine_after, DeliveryState.QUARANTINED.value),
+                else_=deliveries.c.state,
+            ),
+        )
+        .returning(deliveries.c.tries)
+    ).one()
+    return int(row.tries)
+
+
+def add_decision(
+    conn: Connection,
+    *,
+    delivery: str | None,
+    repository: int | None,
+    event: Event | None,
+    event_key: str | None,
+    outcome: DecisionOutcome,
+    reason: str,
+    pipelines: Sequence[PipelineDecision] = (),
+    duplicate_of: int | None = None,
+    at: datetime,
+) -> int:
+    """Write a decision down and take its delivery off the waiting ones."""
+    inserted = conn.execute(
+        sa.insert(decisions).values(
+            delivery=delivery,
+            repository=repository,
+            event_key=event_key,
+            outcome=outcome,
+            reason=reason,
+            event=None if event is None else event.model_dump(mode="json"),
+            pipelines=[pipeline.model_dump(mode="json") for pipeline in pipelines],
+            duplicate_of=duplicate_of,
+            decided_at=at,
+        )
+    )
+    if delivery is not None:
+        conn.execute(
+            sa.update(deliveries)
+            .where(deliveries.c.id == delivery)
+            .values(state=DeliveryState.DECIDED)
+        )
+    return new_key(inserted)
+
+
+def set_decision_pipelines(
+    conn: Connection,
+    id: int,  # noqa: A002
+    pipelines: Sequence[PipelineDecision],
+) -> None:
+    """Replace what a decision says of each pipeline (once the runs have numbers)."""
+    conn.execute(
+        sa.update(decisions)
+        .where(decisions.c.id == id)
+        .values(pipelines=[pipeline.model_dump(mode="json") for pipeline in pipelines])
+    )
+
+
+def decision_of_event(conn: Connection, repository: int, event_key: str) -> DecisionRow | None:
+    """The decision that was made about the same happening earlier."""
+    query = sa.select(decisions).where(
+        decisions.c.repository == repository, decisions.c.event_key == event_key
+    )
+    row = conn.execute(query).one_or_none()
+    return None if row is None else _decision(row)
+
+
+def decision(conn: Connection, id: int) -> DecisionRow | None:  # noqa: A002
+    """One decision."""
+    row = conn.execute(sa.select(decisions).where(decisions.c.id == id)).one_or_none()
+    return None if row is None else _decision(row)
+
+
+def decisions_of(conn: Connection, delivery_ids: Sequence[str]) -> dict[str, DecisionRow]:
+    """The decisions about some deliveries, by delivery."""
+    query = sa.select(decisions).where(decisions.c.delivery.in_(delivery_ids))
+    return {row.delivery: _decision(row) for row in conn.execute(query)}
+
+
+def _delivery(row: Row[*tuple[Any, ...]]) -> DeliveryRow:
+    return DeliveryRow(**row._mapping)  # noqa: SLF001 - the documented name of a row's mapping
+
+
+def _decision(row: Row[Any]) -> DecisionRow:
+    fields = dict(row._mapping)  # noqa: SLF001 - the documented name of a row's mapping
+    fields.pop("event_key")
+    return DecisionRow(**fields)

@@ -1,0 +1,61 @@
+"""Verbs on image versions."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+import sqlalchemy as sa
+from sqlalchemy.dialects import sqlite
+from sqlalchemy.engine import Connection
+
+from pipelines.progress import Pushed
+from server.store.rows import ImageVersionRow, RunRow
+from server.store.tables import image_versions, repositories
+
+
+def add_image_version(
+    conn: Connection, *, run: RunRow, attempt: int, step: str, pushed: Pushed, at: datetime
+) -> None:
+    """Write down what a push step put into a registry."""
+    conn.execute(
+        sqlite.insert(image_versions)
+        .values(
+            repository=run.repository,
+            run=run.id,
+            attempt=attempt,
+            step=step,
+            image=pushed.repository,
+            digest=pushed.digest,
+            tags=list(pushed.tags),
+            sha=run.sha,
+            branch=run.branch,
+            size=pushed.size,
+            created_at=at,
+        )
+        .on_conflict_do_nothing()
+    )
+
+
+def image_versions_page(
+    conn: Connection,
+    *,
+    image: str | None = None,
+    repository: str | None = None,
+    run: int | None = None,
+    before: int | None = None,
+    limit: int = 50,
+) -> list[ImageVersionRow]:
+    """Image versions, newest first, that meet every condition given."""
+    query = sa.select(image_versions, repositories.c.full_name).join(
+        repositories, repositories.c.id == image_versions.c.repository
+    )
+    if image is not None:
+        query = query.where(image_versions.c.image == image)
+    if repository is not None:
+        query = query.where(repositories.c.full_name == repository)
+    if run is not None:
+        query = query.where(image_versions.c.run == run)
+    if before is not None:
+        query = query.where(image_versions.c.id < before)
+    query = query.order_by(image_versions.c.id.desc()).limit(limit)
+    return [ImageVersionRow(**row._mapping) for row in conn.execute(query)]  # noqa: SLF001

@@ -1,0 +1,144 @@
+"""Verbs on the outbox of commit statuses: one row for each context of a commit."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+
+import sqlalchemy as sa
+from sqlalchemy.engine import Connection
+
+from server.hosts.port import StatusState
+from server.store.rows import RunRow, StatusRow
+from server.store.tables import runs, statuses
+
+
+def want_status(
+    conn: Connection,
+    *,
+    run: RunRow,
+    attempt: int,
+    state: StatusState,
+    description: str,
+    target_url: str,
+    at: datetime,
+) -> bool:
+    """Say what the host shall show; False where it already shall show something newer.
+
+    Newer is a later run, a later attempt, or a higher rank of the same attempt.
+    """
+    same = sa.and_(
+        statuses.c.repository == run.repository,
+        statuses.c.sha == run.sha,
+        statuses.c.context == run.context,
+    )
+    known = conn.execute(sa.select(statuses).where(same)).one_or_none()
+    order = (run.id, attempt, state.rank)
+    if known is not None and (known.run, known.attempt, known.rank) >= order:
+        return False
+    wanted = {
+        "ref": run.event.tag or run.event.source_branch or run.event.branch,
+        "run": run.id,
+        "attempt": attempt,
+        "state": state,
+        "rank": state.rank,
+        "description": description[:140],
+        "target_url": target_url,
+        "due_at": at,
+        "changed_at": at,
+        "tries": 0,
+        "error": None,
+    }
+    if known is not None:
+        conn.execute(
+            sa.update(statuses).where(same).values(version=statuses.c.version + 1, **wanted)
+        )
+        return True
+    conn.execute(
+        sa.insert(statuses).values(
+            repository=run.repository,
+            sha=run.sha,
+            context=run.context,
+            host=run.host,
+            version=1,
+            sent_version=0,
+            **wanted,
+        )
+    )
+    return True
+
+
+def due_statuses(conn: Connection, host: str, *, now: datetime, limit: int) -> list[StatusRow]:
+    """Statuses that the host shall be told now: ends first, then the longest due."""
+    query = (
+        sa.select(statuses)
+        .where(statuses.c.host == host, statuses.c.due_at <= now)
+        .order_by(statuses.c.rank.desc(), statuses.c.due_at)
+        .limit(limit)
+    )
+    return [StatusRow(**row._mapping) for row in conn.execute(query)]  # noqa: SLF001
+
+
+def next_due(conn: Connection, host: str) -> datetime | None:
+    """When the next status is due."""
+    query = sa.select(sa.func.min(statuses.c.due_at)).where(statuses.c.host == host)
+    due: datetime | None = conn.execute(query).scalar_one()
+    return due
+
+
+def status_sent(conn: Connection, id: int, *, version: int) -> None:  # noqa: A002
+    """The host took that version; a newer one stays due."""
+    conn.execute(
+        sa.update(statuses).where(statuses.c.id == id).values(sent_version=version, tries=0)
+    )
+    conn.execute(
+        sa.update(statuses)
+        .where(statuses.c.id == id, statuses.c.version == version)
+        .values(due_at=None, error=None)
+    )
+
+
+def status_failed(
+    conn: Connection,
+    id: int,  # noqa: A002
+    *,
+    version: int,
+    error: str,
+    due_at: datetime | None,
+) -> None:
+    """The host did not take that version; try again at `due_at`, or never where it is None."""
+    conn.execute(
+        sa.update(statuses)
+        .where(statuses.c.id == id, statuses.c.version == version)
+        .values(due_at=due_at, error=error, tries=statuses.c.tries + 1)
+    )
+
+
+def postpone_host(conn: Connection, host: str, *, now: datetime, wait: timedelta) -> None:
+    """The host asked for quiet: nothing of it is due before the wait is over."""
+    conn.execute(
+        sa.update(statuses)
+        .where(statuses.c.host == host, statuses.c.due_at < now + wait)
+        .values(due_at=now + wait)
+    )
+
+
+def statuses_of_run(conn: Connection, run: int) -> list[StatusRow]:
+    """What the host shall show for a run's commit."""
+    query = (
+        sa.select(statuses)
+        .join(
+            runs,
+            sa.and_(runs.c.repository == statuses.c.repository, runs.c.sha == statuses.c.sha),
+        )
+        .where(runs.c.id == run, statuses.c.run == run)
+    )
+    return [StatusRow(**row._mapping) for row in conn.execute(query)]  # noqa: SLF001
+
+
+def count_due(conn: Connection) -> tuple[int, datetime | None]:
+    """How many statuses wait to be told, and since when the oldest does."""
+    query = sa.select(sa.func.count(), sa.func.min(statuses.c.changed_at)).where(
+        statuses.c.due_at.is_not(None)
+    )
+    count, oldest = conn.execute(query).one()
+    return count, oldest

@@ -1,0 +1,211 @@
+"""The tables. A change here comes with a migration in `migrations/versions`."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+from sqlalchemy import (
+    JSON,
+    BigInteger,
+    Boolean,
+    Column,
+    Dialect,
+    ForeignKey,
+    ForeignKeyConstraint,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    String,
+    Table,
+    Text,
+    UniqueConstraint,
+)
+from sqlalchemy.types import TypeDecorator
+
+metadata = MetaData(
+    naming_convention={
+        "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+        "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+        "fk": "fk_%(table_name)s_%(column_0_N_name)s",
+        "pk": "pk_%(table_name)s",
+    }
+)
+
+
+class Instant(TypeDecorator[datetime]):
+    """An aware UTC time, kept as microseconds since 1970 so that it sorts on every database."""
+
+    impl = BigInteger
+    cache_ok = True
+
+    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> int | None:  # noqa: ARG002
+        """Microseconds of an aware time."""
+        return None if value is None else round(value.timestamp() * 1_000_000)
+
+    def process_result_value(self, value: int | None, dialect: Dialect) -> datetime | None:  # noqa: ARG002
+        """The aware time of some microseconds."""
+        return None if value is None else datetime.fromtimestamp(value / 1_000_000, UTC)
+
+
+repositories = Table(
+    "repositories",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("host", String(100), nullable=False),
+    Column("external_id", String(255), nullable=False),
+    Column("full_name", String(255), nullable=False),
+    Column("default_branch", String(255)),
+    Column("private", Boolean, nullable=False),
+    Column("created_at", Instant, nullable=False),
+    UniqueConstraint("host", "external_id"),
+    Index(None, "full_name"),
+)
+
+deliveries = Table(
+    "deliveries",
+    metadata,
+    Column("id", String(24), primary_key=True),
+    Column("host", String(100), nullable=False),
+    Column("delivery_id", String(255), nullable=False),
+    Column("event_type", String(100), nullable=False),
+    Column("headers", JSON, nullable=False),
+    Column("body", LargeBinary, nullable=False),
+    Column("received_at", Instant, nullable=False),
+    Column("state", String(20), nullable=False),
+    Column("tries", Integer, nullable=False),
+    Column("error", Text),
+    UniqueConstraint("host", "delivery_id"),
+    Index(None, "state", "id"),
+)
+
+decisions = Table(
+    "decisions",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("delivery", String(24), ForeignKey("deliveries.id"), unique=True),
+    Column("repository", Integer, ForeignKey("repositories.id")),
+    Column("event_key", Text),
+    Column("outcome", String(20), nullable=False),
+    Column("reason", Text, nullable=False),
+    Column("event", JSON),
+    Column("pipelines", JSON, nullable=False),
+    Column("duplicate_of", Integer, ForeignKey("decisions.id")),
+    Column("decided_at", Instant, nullable=False),
+    UniqueConstraint("repository", "event_key"),
+)
+
+runs = Table(
+    "runs",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("repository", Integer, ForeignKey("repositories.id"), nullable=False),
+    Column("decision", Integer, ForeignKey("decisions.id"), nullable=False),
+    Column("pipeline", String(100), nullable=False),
+    Column("event", JSON, nullable=False),
+    Column("sha", String(64), nullable=False),
+    Column("branch", Text),
+    Column("definition_file", Text, nullable=False),
+    Column("definition", Text, nullable=False),
+    Column("plan", JSON),
+    Column("problems", JSON, nullable=False),
+    Column("attempt", Integer, nullable=False),
+    Column("state", String(20), nullable=False),
+    Column("sentence", Text, nullable=False),
+    Column("created_at", Instant, nullable=False),
+    Column("started_at", Instant),
+    Column("ended_at", Instant),
+    UniqueConstraint("decision", "pipeline"),
+    Index(None, "repository", "id"),
+    Index(None, "state", "id"),
+    sqlite_autoincrement=True,
+)
+
+attempts = Table(
+    "attempts",
+    metadata,
+    Column("run", Integer, ForeignKey("runs.id"), primary_key=True),
+    Column("number", Integer, primary_key=True),
+    Column("state", String(20), nullable=False),
+    Column("reason", Text, nullable=False),
+    Column("sentence", Text, nullable=False),
+    Column("created_at", Instant, nullable=False),
+    Column("started_at", Instant),
+    Column("ended_at", Instant),
+    Column("cancelled_at", Instant),
+    Column("cancelled_by", Text),
+    Index(None, "state", "run"),
+)
+
+steps = Table(
+    "steps",
+    metadata,
+    Column("run", Integer, primary_key=True),
+    Column("attempt", Integer, primary_key=True),
+    Column("key", String(200), primary_key=True),
+    Column("position", Integer, nullable=False),
+    Column("stage", String(20), nullable=False),
+    Column("name", String(150), nullable=False),
+    Column("state", String(20), nullable=False),
+    Column("ready_at", Instant),
+    Column("started_at", Instant),
+    Column("running_at", Instant),
+    Column("ended_at", Instant),
+    Column("outcome", JSON),
+    ForeignKeyConstraint(["run", "attempt"], ["attempts.run", "attempts.number"]),
+)
+
+image_versions = Table(
+    "image_versions",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("repository", Integer, ForeignKey("repositories.id"), nullable=False),
+    Column("run", Integer, ForeignKey("runs.id"), nullable=False),
+    Column("attempt", Integer, nullable=False),
+    Column("step", String(200), nullable=False),
+    Column("image", Text, nullable=False),
+    Column("digest", String(80), nullable=False),
+    Column("tags", JSON, nullable=False),
+    Column("sha", String(64), nullable=False),
+    Column("branch", Text),
+    Column("size", BigInteger, nullable=False),
+    Column("created_at", Instant, nullable=False),
+    UniqueConstraint("run", "attempt", "step"),
+    Index(None, "image", "id"),
+)
+
+statuses = Table(
+    "statuses",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("repository", Integer, ForeignKey("repositories.id"), nullable=False),
+    Column("sha", String(64), nullable=False),
+    Column("context", String(255), nullable=False),
+    Column("host", String(100), nullable=False),
+    Column("ref", Text),
+    Column("run", Integer, nullable=False),
+    Column("attempt", Integer, nullable=False),
+    Column("state", String(20), nullable=False),
+    Column("rank", Integer, nullable=False),
+    Column("description", Text, nullable=False),
+    Column("target_url", Text, nullable=False),
+    Column("version", Integer, nullable=False),
+    Column("sent_version", Integer, nullable=False),
+    Column("due_at", Instant),
+    Column("changed_at", Instant, nullable=False),
+    Column("tries", Integer, nullable=False),
+    Column("error", Text),
+    UniqueConstraint("repository", "sha", "context"),
+    Index(None, "due_at"),
+)
+
+tokens = Table(
+    "tokens",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("name", String(100), nullable=False, unique=True),
+    Column("hash", String(64), nullable=False, unique=True),
+    Column("created_at", Instant, nullable=False),
+    Column("expires_at", Instant),
+    Column("last_used_at", Instant),
+)

@@ -1,0 +1,148 @@
+"""The one writer: groups, order, failures."""
+
+from __future__ import annotations
+
+import asyncio
+import sqlite3
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import sqlalchemy as sa
+from sqlalchemy.engine import Connection
+
+from server.store import Database, DatabaseBusyError
+from server.store.database import sqlite_url
+from server.store.migrations import HEAD, SchemaTooNewError, upgrade
+
+
+@pytest.fixture
+def database(tmp_path: Path) -> Iterator[Database]:
+    database = Database(sqlite_url(tmp_path / "some.db"))
+    database.run(_execute, "CREATE TABLE numbers (value INTEGER UNIQUE)")
+    yield database
+    database.close()
+
+
+def _execute(conn: Connection, statement: str) -> None:
+    conn.exec_driver_sql(statement)
+
+
+def _add(conn: Connection, value: int) -> int:
+    conn.execute(sa.text("INSERT INTO numbers VALUES (:value)"), {"value": value})
+    return value
+
+
+def _all(conn: Connection) -> list[int]:
+    return list(conn.execute(sa.text("SELECT value FROM numbers ORDER BY rowid")).scalars())
+
+
+def test_posted_verbs_are_written_in_the_order_of_the_calls(database: Database) -> None:
+    async def write() -> list[int]:
+        await asyncio.gather(*[database.post(_add, value) for value in (3, 1, 2)])
+        return await database.read(_all)
+
+    assert asyncio.run(write()) == [3, 1, 2]
+
+
+def test_a_verb_that_fails_in_a_group_takes_no_other_with_it(database: Database) -> None:
+    async def write() -> list[int | BaseException]:
+        jobs = [database.post(_add, value) for value in (1, 2, 2, 3)]
+        return await asyncio.gather(*jobs, return_exceptions=True)
+
+    results = asyncio.run(write())
+
+    assert results[:2] == [1, 2]
+    assert isinstance(results[2], sa.exc.IntegrityError)
+    assert results[3] == 3
+    assert database.run(_all) == [1, 2, 3]
+
+
+def test_batched_verbs_of_waiting_callers_become_one_call(database: Database) -> None:
+    calls: list[int] = []
+
+    def add_all(conn: Connection, values: object) -> list[int]:
+        assert isinstance(values, list)
+        calls.append(len(values))
+        return [_add(conn, value) for value in values]
+
+    async def write() -> list[int]:
+        return await asyncio.gather(*[database.write_batched(add_all, n) for n in range(20)])
+
+    assert asyncio.run(write()) == list(range(20))
+    assert len(calls) < 20
+
+
+def test_a_caller_that_was_cancelled_leaves_its_row_and_disturbs_nobody(
+    database: Database,
+) -> None:
+    async def write() -> list[int]:
+        first = asyncio.ensure_future(database.post(_add, 1))
+        first.cancel()
+        await database.write(_add, 2)
+        return await database.read(_all)
+
+    assert asyncio.run(write()) == [1, 2]
+
+
+def test_a_database_that_is_locked_too_long_says_so(database: Database, tmp_path: Path) -> None:
+    database.run(_execute, "PRAGMA busy_timeout=50")
+    blocker = sqlite3.connect(tmp_path / "some.db", isolation_level=None)
+    blocker.execute("BEGIN IMMEDIATE")
+
+    async def write() -> None:
+        with pytest.raises(DatabaseBusyError, match="locked"):
+            await database.write(_add, 1)
+        blocker.execute("ROLLBACK")
+        await database.write(_add, 2)
+
+    asyncio.run(write())
+    blocker.close()
+    assert database.run(_all) == [2]
+
+
+def test_commits_wait_for_the_disk(database: Database) -> None:
+    def pragmas(conn: Connection) -> tuple[object, object]:
+        mode = conn.exec_driver_sql("PRAGMA journal_mode").scalar()
+        return mode, conn.exec_driver_sql("PRAGMA synchronous").scalar()
+
+    assert database.run(pragmas) == ("wal", 2)
+
+
+def test_head_is_the_newest_migration() -> None:
+    from alembic.config import Config
+    from alembic.script import ScriptDirectory
+
+    import server.store.migrations as room
+
+    config = Config()
+    config.set_main_option("script_location", str(Path(room.__file__).parent))
+
+    assert ScriptDirectory.from_config(config).get_current_head() == HEAD
+
+
+def test_migrations_make_exactly_the_tables_that_the_code_knows(tmp_path: Path) -> None:
+    from alembic.autogenerate import compare_metadata
+    from alembic.migration import MigrationContext
+
+    from server.store.tables import metadata
+
+    url = sqlite_url(tmp_path / "new.db")
+    upgrade(url)
+    engine = sa.create_engine(url)
+    with engine.connect() as conn:
+        differences = compare_metadata(MigrationContext.configure(conn), metadata)
+    engine.dispose()
+
+    assert differences == []
+
+
+def test_a_database_of_a_newer_version_is_left_alone(tmp_path: Path) -> None:
+    url = sqlite_url(tmp_path / "new.db")
+    upgrade(url)
+    with sqlite3.connect(tmp_path / "new.db") as conn:
+        conn.execute("UPDATE alembic_version SET version_num = '9999'")
+    conn.close()
+
+    with pytest.raises(SchemaTooNewError, match="9999"):
+        upgrade(url)

@@ -1,0 +1,134 @@
+"""The log store on a real disk."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from pipelines.executor import STDERR, STDOUT
+from server.logs import LogStore
+
+STEP = (1, 1, "test.unit")
+
+
+def store(folder: Path, *, limit: int = 1 << 20) -> LogStore:
+    return LogStore(folder, limit=limit)
+
+
+def test_bytes_come_back_as_they_were_written(tmp_path: Path) -> None:
+    logs = store(tmp_path)
+    writer = logs.open(*STEP)
+    writer.write(STDOUT, b"one\n\x00\xff")
+    writer.write(STDERR, b"two\n")
+    writer.close()
+
+    assert logs.read(*STEP, start=0, limit=100) == b"one\n\x00\xfftwo\n"
+    assert logs.read(*STEP, start=4, limit=2) == b"\x00\xff"
+
+
+def test_a_log_that_was_never_written_is_empty(tmp_path: Path) -> None:
+    assert store(tmp_path).read(*STEP, start=0, limit=10) == b""
+
+
+def test_a_step_key_cannot_lead_out_of_the_folder(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="no step key"):
+        store(tmp_path).open(1, 1, "../../etc/passwd")
+
+
+def test_output_beyond_the_limit_is_dropped_and_the_last_line_says_so(tmp_path: Path) -> None:
+    logs = store(tmp_path, limit=1 << 20)
+    writer = logs.open(*STEP)
+    for _ in range(3):
+        writer.write(STDOUT, b"x" * (1 << 19))
+    writer.close()
+
+    tail = logs.read(*STEP, start=1 << 20, limit=1000)
+    assert tail == b"\n[lading] output limit of 1 MiB reached: 524288 more bytes were not kept\n"
+
+
+def test_a_writer_that_opens_an_old_log_goes_on_where_it_ended(tmp_path: Path) -> None:
+    first = store(tmp_path).open(*STEP)
+    first.write(STDOUT, b"one\ntwo\n")
+    first.close()
+    logs = store(tmp_path)
+    second = logs.open(*STEP)
+    second.write(STDOUT, b"three\n")
+    second.close()
+
+    assert logs.lines(*STEP) == 3
+    assert logs.offset_of_line(*STEP, 2) == len(b"one\ntwo\n")
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=50)
+@given(pieces=st.lists(st.text("ab\n", min_size=1, max_size=12).map(str.encode), max_size=12))
+def test_every_line_is_found_where_it_starts(
+    tmp_path_factory: pytest.TempPathFactory, pieces: list[bytes]
+) -> None:
+    logs = store(tmp_path_factory.mktemp("log"))
+    writer = logs.open(*STEP)
+    for piece in pieces:
+        writer.write(STDOUT, piece)
+    writer.close()
+
+    whole = b"".join(pieces)
+    lines = whole.split(b"\n")
+    starts = [0, *itertools.accumulate(len(line) + 1 for line in lines[:-1])]
+    for number, start in enumerate(starts):
+        assert logs.offset_of_line(*STEP, number) == start
+    assert logs.offset_of_line(*STEP, len(starts)) == len(whole)
+
+
+def test_who_follows_gets_the_earlier_bytes_then_the_new_ones_then_the_end(
+    tmp_path: Path,
+) -> None:
+    async def follow() -> list[bytes]:
+        logs = store(tmp_path)
+        writer = logs.open(*STEP)
+        await asyncio.to_thread(writer.write, STDOUT, b"before\n")
+        got: list[bytes] = []
+        async for data in logs.follow(*STEP):
+            got.append(data)
+            if data == b"before\n":
+                await asyncio.to_thread(writer.write, STDOUT, b"after\n")
+            else:
+                writer.close()
+                logs.end(*STEP)
+        return got
+
+    assert asyncio.run(asyncio.wait_for(follow(), 10)) == [b"before\n", b"after\n"]
+
+
+def test_who_follows_a_step_that_has_not_begun_waits_for_it(tmp_path: Path) -> None:
+    async def follow() -> bytes:
+        logs = store(tmp_path)
+        logs.expect(*STEP)
+
+        async def collect() -> bytes:
+            return b"".join([data async for data in logs.follow(*STEP)])
+
+        reader = asyncio.create_task(collect())
+        await asyncio.sleep(0)
+        writer = logs.open(*STEP)
+        writer.write(STDOUT, b"late\n")
+        writer.close()
+        logs.end(*STEP)
+        return await reader
+
+    assert asyncio.run(asyncio.wait_for(follow(), 10)) == b"late\n"
+
+
+def test_following_a_log_that_has_ended_gives_it_whole_and_returns(tmp_path: Path) -> None:
+    async def follow() -> bytes:
+        logs = store(tmp_path)
+        writer = logs.open(*STEP)
+        writer.write(STDOUT, b"all\n")
+        writer.close()
+        logs.end(*STEP)
+        return b"".join([data async for data in logs.follow(*STEP, start=1)])
+
+    assert asyncio.run(asyncio.wait_for(follow(), 10)) == b"ll\n"
