@@ -1,0 +1,1 @@
+"""Git hosts: the port, and one room for each kind."""

@@ -1,0 +1,5 @@
+"""GitLab, gitlab.com or self-managed."""
+
+from server.hosts.gitlab.host import GitLabHost
+
+__all__ = ["GitLabHost"]

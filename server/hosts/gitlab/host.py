@@ -1,0 +1,156 @@
+"""GitLab as a git host: the port's verbs, each handed to the module that knows."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime
+
+from pydantic import SecretStr
+
+from pipelines.events import Event
+from server import clock
+from server.config import GitLabSettings
+from server.hosts import reading, remotes, signing
+from server.hosts.calling import CALL_TIMEOUT, REQUEST_TIMEOUT, Caller
+from server.hosts.gitlab import payload as payloads
+from server.hosts.gitlab import signature, statuses
+from server.hosts.port import (
+    CommitStatus,
+    HostCheck,
+    HostError,
+    HostKind,
+    Irrelevant,
+    Payload,
+    Remote,
+    RepositoryRef,
+    Verified,
+)
+
+EVENT_HEADER = "x-gitlab-event"
+DELIVERY_HEADERS = (signing.ID_HEADER, "idempotency-key", "x-gitlab-event-uuid")
+
+
+class GitLabHost:
+    """One configured GitLab.
+
+    Args:
+        name: Its name in the configuration.
+        settings: Its table there.
+        now: The clock, for rate limits that end at a time.
+        request_timeout: Whole seconds to connect, and between two bytes of an answer.
+        call_timeout: Seconds for a whole call.
+
+    Raises:
+        ValueError: A secret is empty, malformed, or shared by two projects.
+    """
+
+    kind = HostKind.GITLAB
+    knows_running = True
+
+    def __init__(
+        self,
+        name: str,
+        settings: GitLabSettings,
+        *,
+        now: clock.Clock = clock.now,
+        request_timeout: int = REQUEST_TIMEOUT,
+        call_timeout: float = CALL_TIMEOUT,
+    ) -> None:
+        self.name = name
+        self._settings = settings
+        self._url = settings.url.rstrip("/")
+        self._now = now
+        self._timeout = request_timeout
+        self._caller = Caller(name, timeout=call_timeout)
+        own = settings.repositories
+        self._signers = signing.candidates(
+            _signing_key(settings.signing_token),
+            {name: _signing_key(table.signing_token) for name, table in own.items()},
+        )
+        self._tokens = signing.candidates(
+            signing.secret_bytes(settings.webhook_secret),
+            {name: signing.secret_bytes(table.webhook_secret) for name, table in own.items()},
+        )
+        self._client: statuses.Client | None = None
+
+    def verify(self, headers: Mapping[str, str], body: bytes, now: datetime) -> Verified:
+        """As the port says."""
+        found = signature.verify(self._signers, self._tokens, headers, body, now)
+        return Verified(
+            delivery_id=_delivery_id(headers),
+            repository=found.repository,
+            event_type=headers.get(EVENT_HEADER, ""),
+        )
+
+    def payload(
+        self,
+        headers: Mapping[str, str],  # noqa: ARG002  (GitLab sends JSON only)
+        body: bytes,
+    ) -> Payload:
+        """As the port says."""
+        return reading.json_object(body)
+
+    def repository(self, payload: Payload) -> RepositoryRef | None:
+        """As the port says.
+
+        Raises:
+            PayloadInvalidError: It names one, but not in a usable way.
+        """
+        return payloads.repository(payload)
+
+    def read(
+        self,
+        headers: Mapping[str, str],  # noqa: ARG002  (they are not signed)
+        payload: Payload,
+    ) -> Event | Irrelevant:
+        """As the port says."""
+        return payloads.read(payload, self._url)
+
+    def remote(self, repository: RepositoryRef) -> Remote:
+        """As the port says."""
+        return remotes.remote(self._url, repository, "oauth2", self._settings.token)
+
+    async def post_status(self, status: CommitStatus) -> None:
+        """As the port says."""
+        await self._caller.call(lambda: statuses.post(self._api(), status, self._now))
+
+    async def check(self) -> HostCheck:
+        """As the port says."""
+        if self._settings.token is None:
+            return HostCheck(
+                ok=False,
+                message="no token: Lading cannot write commit statuses, nor read private projects",
+                fix=f"make an access token with the scope `api` and the role Developer, and set "
+                f"it as hosts.{self.name}.token",
+            )
+        try:
+            return await self._caller.call(
+                lambda: statuses.check(self._api(), self._url, self._now)
+            )
+        except HostError as error:
+            fix = f"check hosts.{self.name}.token and hosts.{self.name}.url"
+            return HostCheck(ok=False, message=str(error), fix=fix)
+
+    def _api(self) -> statuses.Client:
+        """The client, made when it is first needed; runs in the caller's threads."""
+        if self._settings.token is None:
+            raise HostError(
+                f"no token to post statuses with: set hosts.{self.name}.token", permanent=True
+            )
+        if self._client is None:
+            self._client = statuses.Client(
+                self._settings.token.get_secret_value(), self._url, timeout=self._timeout
+            )
+        return self._client
+
+
+def _delivery_id(headers: Mapping[str, str]) -> str | None:
+    """The delivery's id, the same when GitLab sends it again.
+
+    `X-Gitlab-Event-UUID` is the last resort: webhooks that a webhook sets off share it.
+    """
+    return next((headers[name] for name in DELIVERY_HEADERS if headers.get(name)), None)
+
+
+def _signing_key(token: SecretStr | None) -> bytes | None:
+    return None if token is None else signing.key(token.get_secret_value())
