@@ -1,0 +1,322 @@
+"""One bare mirror for each repository: fetched by commit, read without a checkout.
+
+A mirror is a cache: it may be deleted at any time while nothing runs, and is fetched again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import hashlib
+import os
+import re
+import weakref
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from pipelines.values import Value
+from server.hosts.port import Remote
+from server.mirrors import command, failures, folders, objects
+from server.mirrors.command import MirrorError
+from server.mirrors.objects import CommitInfo, Snapshot
+from server.mirrors.resolving import Resolved, choose, names
+
+CONNECT_TIMEOUT = 5.0  # seconds
+FETCH_TIMEOUT = 600.0  # seconds; a first fetch of a large repository takes minutes
+DIFF_LIMIT = 32 * 1024 * 1024  # bytes of changed paths
+UNREACHABLE_KEPT = "90.days.ago"
+PACKS_KEPT = 50  # more are rolled up in passing; a look-up goes through all of them
+REF_LIMIT = 1024  # characters
+
+_SHA = re.compile(r"[0-9a-f]{40}(?:[0-9a-f]{24})?")
+_REF = re.compile(
+    r"(?!.*(?:\.\.|@\{|//|/\.|\.lock(?:/|$)))refs/[^\x00-\x20\x7f~^:?*\[\\]+(?<![/.])"
+)
+
+
+class MirrorKey(Value):
+    """Which repository: its id on its host, so that a mirror survives renames."""
+
+    host: str
+    external_id: str
+
+    @property
+    def folder(self) -> str:
+        """A folder's name in which nothing is spelled by strangers."""
+        digest = hashlib.sha256(f"{self.host}\0{self.external_id}".encode()).hexdigest()
+        return f"{re.sub(r'[^a-z0-9]+', '-', self.host.lower()).strip('-')[:40]}-{digest[:32]}.git"
+
+
+class Mirrors:
+    """The mirrors in one folder.
+
+    Calls for one repository take turns while they fetch; reading goes on beside. A folder belongs
+    to one process.
+    """
+
+    def __init__(self, folder: Path, *, fetch_timeout: float = FETCH_TIMEOUT) -> None:
+        self._folder = folder
+        self._fetch_timeout = fetch_timeout
+        self._locks: weakref.WeakValueDictionary[str, asyncio.Lock] = weakref.WeakValueDictionary()
+
+    def path(self, key: MirrorKey) -> Path:
+        """Where the repository's mirror is, or will be."""
+        return self._folder / key.folder
+
+    async def fetch(
+        self, key: MirrorKey, remote: Remote, *, sha: str, ref: str, before: str | None = None
+    ) -> Path:
+        """Bring a commit here, with its history; at once when it is here already.
+
+        Args:
+            key: The repository.
+            remote: Where to fetch from, from the host's configuration.
+            sha: The commit, or an annotated tag's own id.
+            ref: Where the commit was seen; fetched instead where the host gives no single commits.
+            before: Another commit that :meth:`changed` will want; it may be missing.
+
+        Returns:
+            The bare repository.
+
+        Raises:
+            MirrorError: The commit could not be fetched, or sha or ref is not what git allows.
+        """
+        _check(sha, ref)
+        git_dir = self.path(key)
+        async with self._lock(key):
+            if not folders.marked(git_dir, sha):
+                await self._fetch_healing(git_dir, remote, sha, ref)
+            if before is not None and _SHA.fullmatch(before) and before.strip("0"):
+                await self._fetch_before(git_dir, remote, before, ref)
+        return git_dir
+
+    async def resolve(
+        self,
+        key: MirrorKey,  # noqa: ARG002 - as in fetch; a mirror may one day answer for the host
+        remote: Remote,
+        name: str,
+        *,
+        default_branch: str | None = None,
+    ) -> Resolved:
+        """What a branch, tag or whole commit id stands for on the host now.
+
+        Args:
+            key: The repository.
+            remote: Where it is.
+            name: As a person gave it, with or without `refs/…/`; empty for the default branch.
+            default_branch: The repository's, where it is known.
+
+        Raises:
+            MirrorError: There is no such name, or the host cannot be asked.
+        """
+        name = name or default_branch or "main"
+        if _SHA.fullmatch(name):
+            return Resolved(sha=name, ref=f"refs/heads/{default_branch or 'main'}")
+        wanted = names(name)
+        if not all(map(_REF.fullmatch, wanted)):
+            raise MirrorError(f"{name[:80]!r} is no name that git allows", permanent=True)
+        git_dir = await self._nothing()
+        await _reach(remote)
+        done = await command.run(
+            git_dir,
+            *("ls-remote", "--quiet", "--", remote.url, *wanted, f"{wanted[-1]}^{{}}"),
+            env=command.environment(remote.protocols, remote.env, folders.trust(git_dir, remote)),
+            limit=1024 * 1024,
+        )
+        if done.code != 0:
+            raise failures.failure(
+                "asking for the branch", done.err, url=remote.url, secrets=remote.env
+            )
+        return choose(name, done.out.decode("utf-8", "replace"))
+
+    async def _nothing(self) -> Path:
+        """A repository with our settings and no objects, to ask from.
+
+        The mirror itself may not be there yet, and what kind of ids it needs is not known before
+        its first commit is.
+        """
+        nothing = self._folder / "nothing.git"
+        if not folders.exists(nothing):
+            await asyncio.to_thread(folders.create, nothing, 40)
+        return nothing
+
+    async def changed(
+        self, git_dir: Path, before: str | None, sha: str, *, from_merge_base: bool = False
+    ) -> frozenset[str] | None:
+        """The paths that differ between two commits; a rename is both of its paths.
+
+        Args:
+            git_dir: From :meth:`fetch`.
+            before: The commit the branch pointed at; for a pull request the base commit.
+            sha: The commit.
+            from_merge_base: For pull requests: compare with where the two parted.
+
+        Returns:
+            None where it cannot be known: `before` is zeros, gone, or shares no history.
+        """
+        if before is None or not _SHA.fullmatch(before) or not before.strip("0"):
+            return None
+        _check(sha)
+        if from_merge_base:
+            base = await self._read(git_dir, "merge-base", before, sha, limit=1024)
+            before = base.out.decode("ascii", "replace").strip()
+            if base.code != 0 or not _SHA.fullmatch(before):
+                return None
+        done = await self._read(
+            git_dir, "diff-tree", "-r", "-z", "--name-only", "--no-renames", before, sha, "--",
+            limit=DIFF_LIMIT,
+        )  # fmt: skip
+        if done.code != 0:
+            return None
+        return frozenset(path.decode("utf-8", "replace") for path in done.out.split(b"\0") if path)
+
+    async def describe(self, git_dir: Path, sha: str) -> Snapshot:
+        """The commit and its definitions, in one git process.
+
+        Raises:
+            MirrorError: There is no such commit here, or it cannot be read.
+        """
+        _check(sha)
+        try:
+            return await objects.describe(git_dir, sha)
+        except MirrorError as error:
+            if error.damaged:
+                await asyncio.to_thread(folders.discard, git_dir)
+            raise
+
+    async def definitions(self, git_dir: Path, sha: str) -> dict[str, bytes]:
+        """`.lading.yml` and `.lading/*.yml` by path; see :meth:`describe` for what is left out."""
+        return (await self.describe(git_dir, sha)).definitions
+
+    async def commit(self, git_dir: Path, sha: str) -> CommitInfo:
+        """What the commit says about itself."""
+        return (await self.describe(git_dir, sha)).commit
+
+    async def maintain(self, key: MirrorKey) -> None:
+        """Pack what many fetches have left loose. Slow; for a quiet hour.
+
+        Raises:
+            MirrorError: git could not; the mirror stays usable.
+        """
+        git_dir = self.path(key)
+        async with self._lock(key):
+            if not folders.exists(git_dir):
+                return
+            await asyncio.to_thread(folders.forget, git_dir)
+            folders.unlock(git_dir / "packed-refs.lock")
+            done = await command.run(
+                git_dir, "gc", "--quiet", f"--prune={UNREACHABLE_KEPT}",
+                env=command.environment(), limit=65536, timeout=self._fetch_timeout,
+            )  # fmt: skip
+            if done.code != 0:
+                raise failures.failure("packing a mirror", done.err)
+
+    async def discard(self, key: MirrorKey) -> None:
+        """Delete a mirror; the next :meth:`fetch` makes it anew."""
+        async with self._lock(key):
+            if folders.exists(self.path(key)):
+                await asyncio.to_thread(folders.discard, self.path(key))
+
+    def _lock(self, key: MirrorKey) -> asyncio.Lock:
+        return self._locks.setdefault(key.folder, asyncio.Lock())
+
+    async def _read(self, git_dir: Path, *arguments: str, limit: int) -> command.Done:
+        return await command.run(git_dir, *arguments, env=command.environment(), limit=limit)
+
+    async def _fetch_healing(self, git_dir: Path, remote: Remote, sha: str, ref: str) -> None:
+        """Fetch; once more into a new mirror where this one turns out damaged."""
+        try:
+            await self._fetch_into(git_dir, remote, sha, ref)
+        except MirrorError as error:
+            if not error.damaged:
+                raise
+            await asyncio.to_thread(folders.discard, git_dir)
+            await self._fetch_into(git_dir, remote, sha, ref)
+
+    async def _fetch_into(self, git_dir: Path, remote: Remote, sha: str, ref: str) -> None:
+        if not folders.exists(git_dir):
+            await asyncio.to_thread(folders.create, git_dir, len(sha))
+        await _reach(remote)
+        done = await self._fetch_one(git_dir, remote, sha, ref)
+        if done.code != 0 and re.search(r"unadvertised|not our ref", done.err):
+            # The host gives only what a ref points at: the branch, if it still holds the commit.
+            done = await self._fetch_one(git_dir, remote, ref, ref)
+            if done.code == 0 or "find remote ref" in done.err:
+                await self._must_have(git_dir, sha, ref)
+        if done.code != 0:
+            raise failures.failure(
+                "fetching the repository", done.err, url=remote.url, secrets=remote.env
+            )
+        folders.mark(git_dir, sha)
+        await self._roll_up(git_dir)
+
+    async def _roll_up(self, git_dir: Path) -> None:
+        """Now and then make one pack of the many small ones, which is quick: one comes a fetch.
+
+        A failure costs only speed, and :meth:`maintain` will tell it.
+        """
+        if folders.packs(git_dir) > PACKS_KEPT:
+            with contextlib.suppress(MirrorError):
+                await self._read(git_dir, "repack", "--geometric=2", "-d", "--quiet", limit=65536)
+
+    async def _must_have(self, git_dir: Path, sha: str, ref: str) -> None:
+        found = await self._read(git_dir, "cat-file", "-e", sha, limit=1024)
+        if found.code != 0:
+            raise MirrorError(
+                f"commit {sha[:12]} is no longer on the git host, and {ref} does not hold it: "
+                "push again to start a run of what is there now",
+                permanent=True,
+            )
+
+    async def _fetch_before(self, git_dir: Path, remote: Remote, before: str, ref: str) -> None:
+        """Usually an ancestor, and here already; gone for good after a forced push."""
+        if folders.marked(git_dir, before):
+            return
+        here = await self._read(git_dir, "cat-file", "-e", f"{before}^{{tree}}", limit=1024)
+        if here.code != 0:
+            done = await self._fetch_one(git_dir, remote, before, f"before {ref}")
+            if done.code == 0:
+                folders.mark(git_dir, before)
+
+    async def _fetch_one(
+        self, git_dir: Path, remote: Remote, wanted: str, ref: str
+    ) -> command.Done:
+        """One `git fetch`. A ref of our own keeps what was fetched alive, one for each theirs."""
+        ours = f"refs/lading/{hashlib.sha256(ref.encode()).hexdigest()[:32]}"
+        folders.unlock(git_dir / f"{ours}.lock")
+        return await command.run(
+            git_dir,
+            *("fetch", "--quiet", "--no-tags", "--no-write-fetch-head", "--no-auto-gc"),
+            *("--no-show-forced-updates", "--no-recurse-submodules", "--"),
+            *(remote.url, f"+{wanted}:{ours}"),
+            env=command.environment(remote.protocols, remote.env, folders.trust(git_dir, remote)),
+            limit=65536,
+            timeout=self._fetch_timeout,
+        )
+
+
+def _check(sha: str, ref: str | None = None) -> None:
+    if not _SHA.fullmatch(sha):
+        raise MirrorError(f"{sha[:80]!r} is no commit id: it has 40 or 64 digits", permanent=True)
+    if ref is not None and (len(ref) > REF_LIMIT or not _REF.fullmatch(ref)):
+        raise MirrorError(f"{ref[:80]!r} is no ref name that git allows", permanent=True)
+
+
+async def _reach(remote: Remote) -> None:
+    """See whether the host takes connections: git itself would wait for minutes.
+
+    git limits how slowly a host may send (`http.lowSpeedTime`), but has no limit for connecting;
+    ssh has its own.
+    """
+    parts = urlsplit(remote.url)
+    if parts.scheme not in {"http", "https"} or any(map(os.environ.get, command.PROXIES)):
+        return
+    try:
+        async with asyncio.timeout(CONNECT_TIMEOUT):
+            _, writer = await asyncio.open_connection(
+                parts.hostname, parts.port or (443 if parts.scheme == "https" else 80)
+            )
+    except (OSError, TimeoutError) as error:
+        reason = str(error) or f"no answer within {CONNECT_TIMEOUT:.0f} s"
+        raise failures.failure("fetching the repository", f"Failed to connect: {reason}") from None
+    writer.close()
