@@ -1,0 +1,155 @@
+"""What a person may ask for: a run by hand, a re-run, a cancel."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Protocol
+
+from pipelines.problems import LadingError
+from server.clock import Clock
+from server.hosts.port import StatusState
+from server.store import Database
+from server.store import runs as run_verbs
+from server.store import statuses as status_verbs
+from server.store.rows import AttemptRow, DecisionRow, RunRow
+
+
+class ActionError(LadingError):
+    """What was asked for cannot be done; the message says why and what can be."""
+
+
+class NotFoundError(ActionError):
+    """There is no such run or repository."""
+
+
+class ConflictError(ActionError):
+    """It cannot be done in the state things are in."""
+
+
+class Starter(Protocol):
+    """Starts runs at a person's request (`server.intake`)."""
+
+    async def start(
+        self, *, repository: str, ref: str, by: str, host: str | None, pipeline: str | None
+    ) -> DecisionRow:
+        """Read the definitions at `ref` and start what matches.
+
+        Raises:
+            ActionError: The repository or the ref is not known.
+        """
+
+
+class Actions:
+    """Requests of people, checked against the rows.
+
+    Args:
+        wake: Called when an attempt waits for the worker.
+        interrupt: Called with (run, attempt) when a running attempt shall stop.
+        tell: Called when a status waits to be told.
+        run_url: A run's page, by its number.
+    """
+
+    def __init__(
+        self,
+        *,
+        database: Database,
+        clock: Clock,
+        starter: Starter,
+        wake: Callable[[], None],
+        interrupt: Callable[[int, int], None],
+        tell: Callable[[], None],
+        run_url: Callable[[int], str],
+    ) -> None:
+        self._database = database
+        self._clock = clock
+        self._starter = starter
+        self._wake = wake
+        self._interrupt = interrupt
+        self._tell = tell
+        self._run_url = run_url
+
+    async def start(
+        self,
+        *,
+        repository: str,
+        ref: str,
+        by: str,
+        host: str | None = None,
+        pipeline: str | None = None,
+    ) -> DecisionRow:
+        """Start the pipelines of a repository at a branch, tag or commit.
+
+        Raises:
+            NotFoundError: No such repository or ref.
+            ConflictError: Several hosts have a repository of that name.
+        """
+        return await self._starter.start(
+            repository=repository, ref=ref, by=by, host=host, pipeline=pipeline
+        )
+
+    async def rerun(self, run: int, *, by: str) -> AttemptRow:
+        """Start a new attempt of a run that has ended; the old ones are kept.
+
+        Raises:
+            NotFoundError: No such run.
+            ConflictError: It has not ended, or its definition cannot be used.
+        """
+        row = await self._run(run)
+        if row.plan is None:
+            message = (
+                f"run {run} has no plan: its definition has problems. Mend {row.definition_file} "
+                "and push; a re-run would read the same file again"
+            )
+            raise ConflictError(message)
+        number = await self._database.write(
+            run_verbs.add_attempt, run, reason=f"re-run by {by}", at=self._clock()
+        )
+        if number is None:
+            message = f"run {run} is {row.state}: wait for its end, or cancel it first"
+            raise ConflictError(message)
+        await self._database.write(
+            status_verbs.want_status,
+            run=row,
+            attempt=number,
+            state=StatusState.PENDING,
+            description=f"re-run by {by}, waiting for a slot",
+            target_url=self._run_url(run),
+            at=self._clock(),
+        )
+        self._tell()
+        self._wake()
+        return (await self._database.read(run_verbs.attempts_of, run))[-1]
+
+    async def cancel(self, run: int, *, by: str) -> AttemptRow:
+        """Stop a run: SIGTERM, a grace period, SIGKILL; one that waits ends at once.
+
+        Raises:
+            NotFoundError: No such run.
+            ConflictError: It has ended already.
+        """
+        row = await self._run(run)
+        attempt = await self._database.write(run_verbs.request_cancel, run, by=by, at=self._clock())
+        if attempt is None:
+            message = f"run {run} has ended already: {row.state}"
+            raise ConflictError(message)
+        if attempt.state.ended:
+            await self._database.write(
+                status_verbs.want_status,
+                run=row,
+                attempt=attempt.number,
+                state=StatusState.CANCELLED,
+                description=attempt.sentence,
+                target_url=self._run_url(run),
+                at=self._clock(),
+            )
+            self._tell()
+        else:
+            self._interrupt(run, attempt.number)
+        return attempt
+
+    async def _run(self, run: int) -> RunRow:
+        row = await self._database.read(run_verbs.run, run)
+        if row is None:
+            message = f"there is no run {run}"
+            raise NotFoundError(message)
+        return row

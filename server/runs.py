@@ -1,0 +1,137 @@
+"""Facts of an attempt on their way into the rows, and the words its commit status says."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+
+import structlog
+from sqlalchemy.engine import Connection
+
+from pipelines.plan import Plan
+from pipelines.progress import Fact, Progress, State, StepEnded, StepRunning
+from server.clock import Clock
+from server.hosts.port import StatusState
+from server.store import Database
+from server.store import images as image_verbs
+from server.store import runs as run_verbs
+from server.store import statuses as status_verbs
+from server.store.rows import RunRow
+
+log = structlog.get_logger(__name__)
+
+ENDED = {
+    State.SUCCESS: StatusState.SUCCESS,
+    State.FAILURE: StatusState.FAILURE,
+    State.ERROR: StatusState.ERROR,
+    State.CANCELLED: StatusState.CANCELLED,
+}
+
+
+class Recorder:
+    """Writes the facts of one attempt down, in the order they come.
+
+    Args:
+        run: The run as it stood when the attempt was taken.
+        plan: The bound plan of the attempt.
+        tell: Called when a status waits to be told.
+    """
+
+    def __init__(
+        self,
+        *,
+        database: Database,
+        clock: Clock,
+        run: RunRow,
+        attempt: int,
+        plan: Plan,
+        target_url: str,
+        tell: Callable[[], None],
+    ) -> None:
+        self._database = database
+        self._clock = clock
+        self._run = run
+        self._attempt = attempt
+        self.plan = plan
+        self._target_url = target_url
+        self._tell = tell
+        self._running_told = False
+        self._progress = Progress.of(plan)
+        self._ended = False
+        self._pending: set[asyncio.Future[None]] = set()
+
+    def emit(self, fact: Fact) -> asyncio.Future[None]:
+        """Take a fact at once; the future is done when it is on disk.
+
+        The last step's end ends the attempt in the same transaction: whoever waits for the result
+        need not wait for the clearing up.
+        """
+        self._progress = self._progress.apply(fact)
+        last = not self._ended and self._progress.state.ended
+        self._ended |= last
+        tell = isinstance(fact, StepRunning) and not self._running_told
+        self._running_told |= tell
+
+        def write(conn: Connection) -> None:
+            run_verbs.record_facts(conn, self._run.id, self._attempt, [fact])
+            if isinstance(fact, StepEnded) and fact.outcome.pushed is not None:
+                image_verbs.add_image_version(
+                    conn,
+                    run=self._run,
+                    attempt=self._attempt,
+                    step=fact.step,
+                    pushed=fact.outcome.pushed,
+                    at=fact.at,
+                )
+            if tell:
+                self._want(conn, StatusState.RUNNING, f"{fact.step} is running")
+            if last:
+                self._write_end(conn, self._progress.state, self._progress.sentence())
+
+        future = self._database.post(write)
+        self._pending.add(future)
+        future.add_done_callback(self._pending.discard)
+        if tell or last:
+            future.add_done_callback(lambda _: self._tell())
+        if last:
+            log.info("run ended", run=self._run.id, state=str(self._progress.state))
+        return future
+
+    async def flush(self) -> None:
+        """Wait until every fact is on disk.
+
+        Raises:
+            DatabaseBusyError: One could not be written.
+        """
+        await asyncio.gather(*self._pending)
+
+    async def end(self, state: State, sentence: str) -> None:
+        """End the attempt in that state, once; a second end changes nothing."""
+        await asyncio.gather(*self._pending, return_exceptions=True)
+        if await self._database.write(self._write_end, state, sentence):
+            log.info("run ended", run=self._run.id, state=str(state), sentence=sentence)
+            self._tell()
+
+    def _write_end(self, conn: Connection, state: State, sentence: str) -> bool:
+        ended = run_verbs.end_attempt(
+            conn,
+            self._run.id,
+            self._attempt,
+            state=state,
+            sentence=sentence,
+            at=self._clock(),
+        )
+        if ended:
+            self._want(conn, ENDED[state], sentence)
+        return ended
+
+    def _want(self, conn: Connection, state: StatusState, description: str) -> None:
+        status_verbs.want_status(
+            conn,
+            run=self._run,
+            attempt=self._attempt,
+            state=state,
+            description=description,
+            target_url=self._target_url,
+            at=self._clock(),
+        )

@@ -1,0 +1,243 @@
+"""Takes attempts that wait, and walks each one's plan on the engine."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import Protocol
+
+import structlog
+from sqlalchemy.engine import Connection
+
+from pipelines.execution import execute
+from pipelines.executor import Executor, Output
+from pipelines.plan import Plan, Stage
+from pipelines.planning import bind
+from pipelines.problems import LadingError
+from pipelines.progress import State
+from pipelines.source import GitSource, Source
+from server.clock import Clock
+from server.hosts.port import Host
+from server.logs import LogStore
+from server.mirrors import MirrorError, MirrorKey, Mirrors
+from server.runs import Recorder
+from server.store import Database
+from server.store import repositories as repository_verbs
+from server.store import runs as run_verbs
+from server.store.rows import AttemptRow, RunRow, StepRow
+
+log = structlog.get_logger(__name__)
+
+POLL = 5.0  # seconds; the wake-up is only a hint
+RESTARTED = "Lading was restarted"
+
+
+class MakeExecutor(Protocol):
+    """Makes the executor of one attempt."""
+
+    def __call__(self, *, run: RunRow, attempt: int, plan: Plan, source: Source) -> Executor:
+        """An executor that is not open yet."""
+
+
+class Worker:
+    """Runs attempts, so many at once as there are slots.
+
+    Args:
+        slots: Attempts at the same time.
+        parallel_steps: Steps of one attempt at the same time.
+        grace: Seconds between SIGTERM and SIGKILL.
+        remove_leftovers: Removes what earlier processes left on the engine.
+        tell: Called when a status waits to be told.
+        run_url: A run's page, by its number.
+    """
+
+    def __init__(
+        self,
+        *,
+        database: Database,
+        logs: LogStore,
+        mirrors: Mirrors,
+        hosts: Mapping[str, Host],
+        clock: Clock,
+        slots: int,
+        parallel_steps: int,
+        grace: float,
+        make_executor: MakeExecutor,
+        remove_leftovers: Callable[[], Awaitable[None]],
+        tell: Callable[[], None],
+        run_url: Callable[[int], str],
+    ) -> None:
+        self._database = database
+        self._logs = logs
+        self._mirrors = mirrors
+        self._hosts = hosts
+        self._clock = clock
+        self._slots = slots
+        self._parallel_steps = parallel_steps
+        self._grace = grace
+        self._make_executor = make_executor
+        self._remove_leftovers = remove_leftovers
+        self._tell = tell
+        self._run_url = run_url
+        self._waiting = asyncio.Event()
+        self._cancels: dict[tuple[int, int], asyncio.Event] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    def notify(self) -> None:
+        """An attempt waits."""
+        self._waiting.set()
+
+    def interrupt(self, run: int, attempt: int) -> None:
+        """Stop a running attempt, if it runs here."""
+        event = self._cancels.get((run, attempt))
+        if event is not None:
+            event.set()
+
+    async def run(self) -> None:
+        """Take attempts until cancelled; what runs then is stopped and its containers removed."""
+        await self._recover()
+        try:
+            while True:
+                self._waiting.clear()
+                if len(self._tasks) >= self._slots or not await self._take():
+                    await self._wait()
+        finally:
+            for task in self._tasks:
+                task.cancel()
+            await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    async def _take(self) -> bool:
+        attempt = await self._database.write(run_verbs.claim_attempt, at=self._clock())
+        if attempt is None:
+            return False
+        self._cancels[attempt.run, attempt.number] = asyncio.Event()
+        task = asyncio.create_task(self._serve(attempt))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        return True
+
+    async def _wait(self) -> None:
+        waiting = asyncio.create_task(self._waiting.wait())
+        await asyncio.wait(
+            {waiting, *self._tasks}, timeout=POLL, return_when=asyncio.FIRST_COMPLETED
+        )
+        waiting.cancel()
+
+    async def _serve(self, attempt: AttemptRow) -> None:
+        with structlog.contextvars.bound_contextvars(run=attempt.run, attempt=attempt.number):
+            run, recorder = await self._open(attempt)
+            try:
+                await self._execute(run, attempt, recorder)
+            except LadingError as error:
+                log.warning("attempt could not be run", why=str(error))
+                await recorder.end(State.ERROR, str(error))
+            except Exception as error:
+                log.exception("attempt broke off")
+                await recorder.end(
+                    State.ERROR, f"Lading itself failed ({type(error).__name__}): see its own log"
+                )
+            finally:
+                self._cancels.pop((attempt.run, attempt.number), None)
+
+    async def _open(self, attempt: AttemptRow) -> tuple[RunRow, Recorder]:
+        run = await self._database.read(run_verbs.run, attempt.run)
+        if run is None or run.plan is None:  # pragma: no cover - only runs with a plan wait
+            raise AssertionError
+        recorder = Recorder(
+            database=self._database,
+            clock=self._clock,
+            run=run,
+            attempt=attempt.number,
+            plan=bind(run.plan, run=run.id, attempt=attempt.number),
+            target_url=self._run_url(run.id),
+            tell=self._tell,
+        )
+        return run, recorder
+
+    async def _execute(self, run: RunRow, attempt: AttemptRow, recorder: Recorder) -> None:
+        log.info("run started", pipeline=run.pipeline, sha=run.sha)
+        source = await self._source(run)
+        plan = recorder.plan
+        for step in plan.steps:
+            self._logs.expect(run.id, attempt.number, step.key)
+        try:
+            await execute(
+                plan,
+                self._make_executor(run=run, attempt=attempt.number, plan=plan, source=source),
+                emit=recorder.emit,
+                outputs=lambda key: self._output(run.id, attempt.number, key),
+                clock=self._clock,
+                cancelled=self._cancels[run.id, attempt.number],
+                grace=self._grace,
+                parallel_steps=self._parallel_steps,
+            )
+        finally:
+            for step in plan.steps:
+                self._logs.end(run.id, attempt.number, step.key)
+        await recorder.flush()
+
+    async def _source(self, run: RunRow) -> Source:
+        """The commit's tree; intake has fetched it, unless the mirror was lost meanwhile."""
+        repository = await self._database.read(repository_verbs.repository, run.repository)
+        host = self._hosts.get(run.host)
+        if repository is None or host is None:
+            message = f"host {run.host} of this run is no longer configured"
+            raise MirrorError(message, permanent=True)
+        git_dir = await self._mirrors.fetch(
+            MirrorKey(host=host.name, external_id=repository.external_id),
+            host.remote(repository.ref),
+            sha=run.sha,
+            ref=run.event.ref,
+        )
+        return GitSource(git_dir, run.sha)
+
+    @contextmanager
+    def _output(self, run: int, attempt: int, key: str) -> Iterator[Output]:
+        writer = self._logs.open(run, attempt, key)
+        try:
+            yield writer
+        finally:
+            writer.close()
+            self._logs.end(run, attempt, key)
+
+    async def _recover(self) -> None:
+        """Settle what an earlier process left running, before anything new is taken."""
+        unfinished = await self._database.read(run_verbs.unfinished_attempts)
+        if unfinished:
+            await self._remove_leftovers()
+        for attempt in unfinished:
+            await self._settle(attempt)
+
+    async def _settle(self, attempt: AttemptRow) -> None:
+        """End a lost attempt, and try once more where no push had begun."""
+        run, recorder = await self._open(attempt)
+        steps = await self._database.read(run_verbs.steps_of, attempt.run, attempt.number)
+        pushing = [step.key for step in steps if _pushing(step)]
+        if attempt.cancelled_at is not None:
+            await recorder.end(State.CANCELLED, f"cancelled by {attempt.cancelled_by}")
+        elif pushing:
+            await recorder.end(
+                State.ERROR,
+                f"{RESTARTED} in the middle of {pushing[0]}: see whether the registry has the "
+                "image, then re-run",
+            )
+        elif attempt.reason == RESTARTED:
+            await recorder.end(State.ERROR, f"{RESTARTED} twice during this run: re-run it")
+        else:
+            await self._retry(run, attempt)
+        log.warning("lost attempt settled", run=run.id, attempt=attempt.number)
+
+    async def _retry(self, run: RunRow, attempt: AttemptRow) -> None:
+        def write(conn: Connection) -> None:
+            at = self._clock()
+            run_verbs.end_attempt(
+                conn, run.id, attempt.number, state=State.ERROR, sentence=RESTARTED, at=at
+            )
+            run_verbs.add_attempt(conn, run.id, reason=RESTARTED, at=at)
+
+        await self._database.write(write)
+
+
+def _pushing(step: StepRow) -> bool:
+    return step.stage == Stage.PUSH and step.state is State.RUNNING
