@@ -180,4 +180,15 @@ CODES: dict[str, Explanation] = {
         "a push to a branch.",
         "Give the step a `when` with the events that have the value.",
     ),
+    "P090": _explain(
+        "name taken",
+        "Two pipeline files of the repository have the same name, so their statuses would be one.",
+        "Give one of the two another `name`.",
+    ),
+    "P091": _explain(
+        "file not read",
+        "The pipeline file is not a plain file (a symbolic link, a submodule), or it is too "
+        "large.",
+        "Make it a plain file of at most 256 KiB.",
+    ),
 }

@@ -81,7 +81,8 @@ class GitSource:
 
     def read(self, path: str) -> bytes | None:
         """See `Source.read`; raises SourceError where the commit itself is not there."""
-        if "\n" in path:
+        # git would take the other spellings as relative to where the process happens to stand.
+        if "\n" in path or any(part in ("", ".", "..") for part in path.split("/")):
             return None
         asked = f"{self.sha}^{{commit}}\n{self.sha}:{path}\n".encode("utf-8", "surrogateescape")
         answer = self._output(["cat-file", "--batch"], asked)

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import fcntl
 import os
+import signal
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -292,10 +293,17 @@ def serve(settings: Settings) -> None:
         SchemaTooNewError: A newer Lading wrote the database.
     """
     logging.configure(settings.server.log_format)
+    for asked in (signal.SIGTERM, signal.SIGINT):
+        # Uvicorn raises the signal once more when it has stopped; by then we are done with it.
+        signal.signal(asked, _done)
     with alone(settings.server.data):
         upgrade(database_url(settings))
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             runner.run(_serve(settings))
+
+
+def _done(_signal: int, _frame: object) -> None:
+    """Nothing more to do: the server has stopped."""
 
 
 async def _serve(settings: Settings) -> None:

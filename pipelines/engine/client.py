@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import http.client
 import os
+import socket
 import threading
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -17,6 +18,7 @@ import docker
 import requests
 import urllib3
 from docker import auth
+from docker.constants import DEFAULT_UNIX_SOCKET
 from docker.errors import APIError, DockerException, StreamParseError
 
 from pipelines.engine.ends import EndWatcher
@@ -40,6 +42,9 @@ ENGINE_ERRORS = (
     OSError,
 )
 """What the SDK raises when the engine refuses a call, is not there, or goes away half-way."""
+
+PIECE = 64 * 1024
+"""Bytes read at once of a stream that is not a container's."""
 
 STEPS_NETWORK = "lading-steps"
 
@@ -99,6 +104,22 @@ class Client(docker.APIClient):
         finally:
             self._of_thread.logins = {}
 
+    def container_log(self, container: str, *, follow: bool) -> Stream:
+        """The container's output from its start, multiplexed like `attach`.
+
+        Not the SDK's `logs`, which forgets which stream the bytes are of, nor `attach` with logs,
+        of which the SDK loses what comes together with the headers.
+        https://docs.docker.com/reference/api/engine/version/v1.41/#tag/Container/operation/ContainerLogs
+        """
+        response = self.get(
+            f"{self.base_url}/v{self.api_version}/containers/{container}/logs",
+            params={"stdout": 1, "stderr": 1, "follow": int(follow)},
+            stream=True,
+            timeout=self.timeout,
+        )
+        response.raise_for_status()
+        return Stream(response)
+
     def opened(self) -> Stream:
         """The stream that this thread opened last."""
         response = self._of_thread.response
@@ -119,6 +140,14 @@ class Stream:
         with contextlib.suppress(OSError, ValueError, RuntimeError):
             self._response.raw.shutdown()
 
+    def pieces(self) -> Iterator[memoryview]:
+        """Its bytes as they come; ends early where the connection breaks."""
+        try:
+            for data in self._response.raw.stream(PIECE, decode_content=False):
+                yield memoryview(data)
+        except (urllib3.exceptions.HTTPError, OSError, ValueError):
+            return
+
     def close(self) -> None:
         """Drop the connection. From the thread that reads."""
         self._response.raw.close()
@@ -135,9 +164,18 @@ def connect(
     """
     address = url or os.environ.get("DOCKER_HOST")
     try:
+        _knock(address or DEFAULT_UNIX_SOCKET.removeprefix("http+"))
         return Client(address, version=version, timeout=timeout)
     except ENGINE_ERRORS as error:
         raise unavailable(address, error) from error
+
+
+def _knock(address: str) -> None:
+    """Raise OSError where nobody listens: the SDK would leave a socket open behind it."""
+    if address.startswith("unix://"):
+        with socket.socket(socket.AF_UNIX) as probe:
+            probe.settimeout(PROBE_TIMEOUT)
+            probe.connect(address.removeprefix("unix://"))
 
 
 def unavailable(url: str | None, error: Exception | None = None) -> ExecutorUnavailableError:

@@ -36,6 +36,8 @@ class EndWatcher:
         self._ready = threading.Event()
         self._closed = threading.Event()
         self._stream: Stream | None = None
+        self.breaks = 0
+        """How often the events were cut off: the engine's other streams may have been, too."""
 
     def expect(self, container: str) -> asyncio.Future[int]:
         """The container's exit code once it has ended. To be asked for before it is started."""
@@ -92,6 +94,7 @@ class EndWatcher:
                 for event in events:
                     self._tell(event)
         finally:
+            self.breaks += 1
             stream.close()
 
     def _tell(self, event: dict[str, Any]) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,7 +21,7 @@ from pipelines.engine.containers import (
     script,
 )
 from pipelines.engine.interruption import Interruption, Watchdog
-from pipelines.engine.stream import Demultiplexer, Raw, pump
+from pipelines.engine.stream import Demultiplexer, Raw, pump, read_pieces
 from pipelines.executor import Output
 from pipelines.plan import CommandsWork, Step
 from pipelines.progress import Outcome, State
@@ -28,6 +29,8 @@ from pipelines.progress import Outcome, State
 _CONFLICT = 409
 _EVENT_DELAY = 0.5
 """Seconds an event may come later than the end of the output, before the engine is asked."""
+_EVENT_USUAL = 0.1
+"""Seconds within which the event comes where nothing went wrong."""
 _DRAIN = 5.0
 """Seconds without a byte after which the output of an ended container counts as whole."""
 
@@ -37,7 +40,7 @@ class Prepared:
     """A container made and attached to, not started."""
 
     container: str
-    raw: Raw
+    pieces: Iterator[memoryview]
     stream: Stream
 
     def close(self) -> None:
@@ -82,8 +85,12 @@ class StepContainers:
         }
         container = self._create(arguments)
         # Before the start, so that not a byte is missed.
-        raw, attached = attach(engine, container, logs=False, stream=True)
-        return Prepared(container=container, raw=raw, stream=attached)
+        raw: Raw = engine.streams.attach_socket(
+            container, params={"stdout": 1, "stderr": 1, "stream": 1, "logs": 0}
+        )
+        return Prepared(
+            container=container, pieces=read_pieces(raw), stream=engine.streams.opened()
+        )
 
     def _create(self, arguments: dict[str, Any]) -> str:
         client = self.engine.client
@@ -95,13 +102,6 @@ class StepContainers:
         # An earlier process of ours died after it had made the very same one.
         client.remove_container(arguments["name"], force=True, v=True)
         return str(client.create_container(**arguments)["Id"])
-
-
-def attach(engine: Engine, container: str, *, logs: bool, stream: bool) -> tuple[Raw, Stream]:
-    """The container's multiplexed output, unbuffered, and the stream it is. Blocking."""
-    params = {"stdout": 1, "stderr": 1, "stream": int(stream), "logs": int(logs)}
-    raw: Raw = engine.streams.attach_socket(container, params=params)
-    return raw, engine.streams.opened()
 
 
 class RunningStep:
@@ -135,6 +135,7 @@ class RunningStep:
         Raises:
             docker.errors.APIError: The engine cannot start it.
         """
+        self._breaks = self._engine.ends.breaks
         self._pumping = self._pump(self._prepared)
         try:
             await self._engine.call(self._engine.client.start, self._container)
@@ -179,7 +180,7 @@ class RunningStep:
     def _pump(self, attached: Prepared) -> asyncio.Future[None]:
         def work() -> None:
             try:
-                pump(attached.raw, self._taken)
+                pump(attached.pieces, self._taken)
             finally:
                 attached.close()
 
@@ -188,6 +189,7 @@ class RunningStep:
     async def _end(self) -> int | None:
         """The exit code; None where the container is there no more."""
         while True:
+            late = False
             waited: set[asyncio.Future[Any]] = {self._ended, self._pumping}
             await asyncio.wait(
                 waited,
@@ -197,19 +199,27 @@ class RunningStep:
             if self._pumping.done():
                 self._pumping.result()  # what the output's store raised must not be lost
                 # The end of the stream is no proof; the event that is one comes right after.
-                await asyncio.wait({self._ended}, timeout=_EVENT_DELAY)
+                late = not await self._ends_within(_EVENT_USUAL)
+                if late:
+                    await self._ends_within(_EVENT_DELAY)
             if self._ended.done():
+                if late or self._breaks != self._engine.ends.breaks:
+                    await self._recover(follow=False)
                 await self._drain()
                 return self._ended.result()
             state = await self._inspect()
             if state is not None and not state:
                 return None
             if state is not None and not state["Running"]:
-                await self._recover(stream=False)
+                await self._recover(follow=False)
                 await self._drain()
                 return int(state["ExitCode"])
             if state is not None and self._pumping.done():
-                await self._recover(stream=True)
+                await self._recover(follow=True)
+
+    async def _ends_within(self, seconds: float) -> bool:
+        await asyncio.wait({self._ended}, timeout=seconds)
+        return self._ended.done()
 
     async def _inspect(self) -> dict[str, Any] | None:
         """The container's state: empty where there is none, None where the engine is silent."""
@@ -228,16 +238,16 @@ class RunningStep:
         state: dict[str, Any] = found["State"]
         return state
 
-    async def _recover(self, *, stream: bool) -> None:
+    async def _recover(self, *, follow: bool) -> None:
         """Go on with the output after a broken connection, from the last byte we have."""
         if not self._pumping.done():
             return
         self._taken = self._taken.resumed()
         with contextlib.suppress(*ENGINE_ERRORS):
-            raw, attached = await self._engine.call(
-                attach, self._engine, self._container, logs=True, stream=stream
+            log = await self._engine.call(
+                self._engine.streams.container_log, self._container, follow=follow
             )
-            self._prepared = Prepared(container=self._container, raw=raw, stream=attached)
+            self._prepared = Prepared(container=self._container, pieces=log.pieces(), stream=log)
             self._pumping = self._pump(self._prepared)
 
     async def _drain(self) -> None:

@@ -6,7 +6,7 @@ https://docs.docker.com/reference/api/engine/version/v1.41/#tag/Container/operat
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from typing import Protocol
 
 from pipelines.executor import Output
@@ -103,18 +103,20 @@ class Demultiplexer:
             self._write(stream, data)
 
 
-def pump(raw: Raw, output: Demultiplexer) -> None:
-    """Read to the end and hand everything on. Blocking.
+def pump(pieces: Iterable[memoryview], output: Demultiplexer) -> None:
+    """Hand on everything that comes. Blocking."""
+    for piece in pieces:
+        output.feed(piece)
+
+
+def read_pieces(raw: Raw) -> Iterator[memoryview]:
+    """What an unbuffered stream gives, in large pieces; each is good until the next is asked for.
 
     A broken connection counts as the end: only the container itself can say whether it is one.
     """
     buffer = memoryview(bytearray(READ))
-    while count := _read(raw, buffer):
-        output.feed(buffer[:count])
-
-
-def _read(raw: Raw, buffer: memoryview) -> int:
     try:
-        return raw.readinto(buffer) or 0
+        while count := raw.readinto(buffer):
+            yield buffer[:count]
     except (OSError, ValueError):
-        return 0
+        return

@@ -268,6 +268,20 @@ def test_a_cancelled_run_stops_a_step_that_ignores_sigterm(
     wait_until(lambda: left_on_engine() == [], "everything is cleaned up", 20)
 
 
+def test_a_run_that_takes_long_holds_up_no_run_beside_it(flow: Flow) -> None:
+    long = flow.push({".lading.yml": library(flow.image, "while true; do sleep 1; done")})
+    first = flow.run_of(flow.tell_github(long))
+    flow.server.running(first, "test.unit")
+
+    short = flow.push({".lading.yml": library(flow.image, "true")})
+    second = flow.run_of(flow.tell_github(short))
+
+    assert flow.server.ended(second).state is State.SUCCESS
+    assert not flow.server.run(first).state.ended
+    flow.server.api.post(f"/runs/{first}/cancel")
+    flow.server.ended(first)
+
+
 def test_a_rerun_is_a_new_attempt_and_the_old_one_is_kept(flow: Flow) -> None:
     sha = flow.push({".lading.yml": library(flow.image, "echo attempt $CI_ATTEMPT")})
     run = flow.run_of(flow.tell_github(sha))

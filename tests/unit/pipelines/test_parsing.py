@@ -1,0 +1,554 @@
+from __future__ import annotations
+
+import time
+
+import pytest
+import yaml
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+
+from pipelines.definition import FromBuild, tree
+from pipelines.events import EventKind
+from pipelines.parsing import default_name, is_pipeline_file, parse
+from tests.unit.pipelines.building import defined, said
+
+SMALLEST = "build: {web: {}}\n"
+
+
+def with_test(body: str) -> str:
+    return f"{SMALLEST}test:\n  unit: {body}\n"
+
+
+def test_the_smallest_useful_file_is_read() -> None:
+    definition = defined(
+        "build:\n  web: {}\ntest:\n  unit:\n    commands: [pytest -q]\n"
+        "push:\n  web:\n    to: ghcr.io/acme/web\n"
+    )
+    assert definition.build["web"].context == "."
+    assert definition.test["unit"].commands == ("pytest -q",)
+    assert definition.push["web"].to == "ghcr.io/acme/web"
+
+
+def test_a_fuller_file_is_read() -> None:
+    definition = defined(
+        """\
+name: web
+when:
+  - event: push
+    branch: [main, release/*]
+    path: {include: [src/**, Dockerfile], exclude: ["**/*.md"]}
+  - event: tag
+    tag: v*
+env: {PIP_NO_CACHE_DIR: 1, EMPTY: }
+timeout: 1h30m
+build:
+  docs: {dockerfile: docs/Dockerfile, context: ./docs/, target: site, args: {THEME: "${branch}"}}
+test:
+  lint: {needs: [], image: "python:3.12-slim", commands: ruff check}
+  unit: {image: {from: build.docs}, commands: [a, b], needs: test.lint, timeout: 10m}
+push:
+  web: {to: ghcr.io/acme/web, image: {from: build.docs}, tags: ["${branch}", "${short_sha}"]}
+"""
+    )
+    assert definition.when[0].event == (EventKind.PUSH,)
+    assert definition.env == {"PIP_NO_CACHE_DIR": "1", "EMPTY": ""}
+    assert definition.timeout == 5400
+    assert definition.build["docs"].context == "docs"
+    assert definition.test["lint"].needs == ()
+    assert definition.test["unit"].image == FromBuild.model_validate({"from": "build.docs"})
+    assert definition.test["unit"].needs == ("test.lint",)
+
+
+@pytest.mark.parametrize("nothing", ["", "{}", "~", "null"])
+def test_a_build_with_nothing_in_it_is_the_dockerfile(nothing: str) -> None:
+    assert defined(f"build:\n  web: {nothing}\n").build["web"].dockerfile is None
+
+
+def test_scalars_stay_texts() -> None:
+    env = defined(f"{SMALLEST}env: {{A: on, B: no, C: 3.10, D: 0o7, E: '', F: 'null'}}").env
+    assert list(env.values()) == ["on", "no", "3.10", "0o7", "", "null"]
+
+
+def test_an_alias_stands_for_its_value() -> None:
+    text = with_test("{commands: a, env: &e {A: x}}") + "  more: {commands: b, env: *e}\n"
+    assert defined(text).test["more"].env == {"A": "x"}
+
+
+def test_a_definition_survives_json() -> None:
+    definition = defined(with_test("{commands: a, timeout: 10m, image: {from: build.web}}"))
+    text = definition.model_dump_json(by_alias=True)
+    assert type(definition).model_validate_json(text) == definition
+
+
+@pytest.mark.parametrize(
+    ("file", "name"),
+    [
+        (".lading.yml", "default"),
+        (".lading/web.yml", "web"),
+        (".lading/my pipe.yml", "my-pipe"),
+        (".lading/é.yml", "default"),
+    ],
+)
+def test_a_pipeline_without_a_name_is_called_after_its_file(file: str, name: str) -> None:
+    assert default_name(file) == name
+    assert defined(SMALLEST, file).name == name
+
+
+@pytest.mark.parametrize(
+    ("path", "is_one"),
+    [
+        (".lading.yml", True),
+        (".lading/web.yml", True),
+        (".lading/a/b.yml", False),
+        (".lading/web.yaml", False),
+        ("src/.lading.yml", False),
+    ],
+)
+def test_only_certain_files_are_pipelines(path: str, is_one: bool) -> None:
+    assert is_pipeline_file(path) is is_one
+
+
+def test_every_problem_is_told_at_once_in_order_and_those_between_steps_last() -> None:
+    told = said(
+        "script: x\nbuild:\n  web: {context: ../.., dockerfile: /etc/passwd}\n"
+        "test:\n  unit: {needs: [build.wbe]}\ntimeout: 30\n"
+    )
+    assert told == [
+        "1:1 P010 unknown key `script`: here it is `commands`",
+        "3:18 P024 `../..` leaves the repository: a path from the repository's root, without `..`",
+        (
+            "3:37 P024 `/etc/passwd` leaves the repository: "
+            "a path from the repository's root, without `..`"
+        ),
+        "5:3 P012 `test.unit` has no `commands`: `commands: [pytest -q]`",
+        "6:10 P020 '30' is no duration; write one like 90s, 30m or 1h30m: None",
+        (
+            "5:18 P032 `test.unit` needs `build.wbe`, which is not in this file: "
+            "did you mean `build.web`?"
+        ),
+    ]
+
+
+def test_a_key_in_another_systems_spelling_is_not_told_as_missing_too() -> None:
+    assert said(with_test("{script: a}")) == [
+        "3:10 P010 unknown key `script`: here it is `commands`"
+    ]
+
+
+def test_a_key_is_told_as_missing_beside_another_unknown_one() -> None:
+    assert len(said(with_test("{zzz: a, uses: b}"))) == 3
+
+
+def test_a_problem_names_the_file() -> None:
+    problem = parse("biuld: {}", ".lading/web.yml").problems[0]
+    expected = ".lading/web.yml:1:1 unknown key `biuld` (P010): did you mean `build`?"
+    assert str(problem) == expected
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("on: push", "1:1 P010 unknown key `on`: here it is `when`"),
+        ("variables: {A: b}", "1:1 P010 unknown key `variables`: here it is `env`"),
+        (
+            "zzz: 1",
+            "1:1 P010 unknown key `zzz`: known here: name, when, env, timeout, build, test, push",
+        ),
+        ("commands: [a]", "1:1 P010 unknown key `commands`: `commands` belongs in `test`"),
+        ("services: {}", "1:1 P010 unknown key `services`: `services` belongs in `test`"),
+        ("when: {branches: a}", "1:8 P010 unknown key `branches`: here it is `branch`"),
+        ("when: [{path: {only: a}}]", "1:16 P010 unknown key `only`: here it is `when`"),
+        (
+            "<<: {a: b}",
+            (
+                "1:1 P010 unknown key `<<`: merge keys are not read; "
+                "an alias may stand for a whole value: `env: *shared`"
+            ),
+        ),
+        ("concurrency: {group: a}", "1:1 P011 `concurrency` is not supported yet: take it out"),
+        ("deploy: {}", "1:1 P011 `deploy` is not supported yet: take it out"),
+        ("when: {cron: x}", "1:8 P011 `cron` is not supported yet: take it out"),
+        ("when: {event: schedule}", "1:15 P011 event `schedule` is not supported yet: take it out"),
+        (
+            "when: {event: [push, pul_request]}",
+            ("1:22 P021 unknown event `pul_request`: did you mean `pull_request`?"),
+        ),
+        (
+            "when: {event: merge_request}",
+            ("1:15 P021 unknown event `merge_request`: here it is `pull_request`"),
+        ),
+        (
+            "when: {event: xyz}",
+            "1:15 P021 unknown event `xyz`: one of push, pull_request, tag, manual",
+        ),
+        ("when: {event: {a: b}}", "1:8 P013 `when.event` is keys: it wants a list"),
+        ("when: []", "1:1 P014 `when` is an empty list: add an entry, or take it out"),
+        ("when: main", "1:7 P013 `when` is a text: it wants a list"),
+        ("when: {branch: []}", "1:8 P014 the list is empty: None"),
+        ("when: {branch: ''}", "1:16 P014 the pattern is empty: None"),
+        ("when: {path: [/src/**]}", "1:15 P022 pattern `/src/**` can never match: write `src/**`"),
+        ("when: {path: '!src'}", "1:14 P022 pattern `!src` cannot start with `!`: use `exclude`"),
+        (
+            "when: {tag: " + "v" * 201 + "}",
+            "1:13 P022 the pattern is longer than 200 characters: None",
+        ),
+        (
+            "env: {CI: x}",
+            "1:7 P023 `CI` is set by Lading: names that start with CI_ or LADING_ are Lading's",
+        ),
+        (
+            "env: {LADING_X: x}",
+            (
+                "1:7 P023 `LADING_X` is set by Lading: "
+                "names that start with CI_ or LADING_ are Lading's"
+            ),
+        ),
+        ("env: {1x: x}", "1:7 P023 `1x` cannot be a variable's name: letters, digits, `_`"),
+        ("env: {A: {from_secret: x}}", "1:7 P011 `from_secret` is not supported yet: take it out"),
+        ("env: {A: [x]}", "1:7 P013 `env.A` is a list: it wants a text"),
+        ("env: [A]", "1:1 P013 `env` is a list: it wants keys and values"),
+        ("timeout:", "1:1 P014 `timeout` is empty: it wants a duration like `30m`"),
+        ("timeout: []", "1:1 P013 `timeout` is a list: it wants a duration like `30m`"),
+        ("when:", "1:1 P014 `when` is empty: it wants a list"),
+        ("timeout: 8d", "1:10 P020 `8d` is not between 1s and 7d: None"),
+        (
+            "name: a/b",
+            (
+                "1:7 P015 `a/b` cannot be a pipeline's name: start with a letter or digit, "
+                "go on with letters, digits, `-` and `_`, at most 63"
+            ),
+        ),
+        (
+            "test: {'a.b': {commands: x, image: y}}",
+            (
+                "1:8 P015 `a.b` cannot be a step's name: "
+                "start with a letter or digit, go on with letters, digits, `-` and `_`, at most 63"
+            ),
+        ),
+        ("build: {x: {context: ''}}", "1:22 P024 `` is no path: a path from the repository's root"),
+        (
+            "build: {x: {context: 'a\\b'}}",
+            "1:22 P024 `a\\b` is no path: a path from the repository's root",
+        ),
+        (
+            "build: {x: {target: '-x'}}",
+            "1:21 P015 `-x` cannot be a target: a stage named in the Dockerfile",
+        ),
+        (
+            "build: {x: {template: python}}",
+            "1:13 P011 `template` is not supported yet: take it out",
+        ),
+        (
+            "build: {x: {args: {A: '${b}'}}}",
+            (
+                "1:23 P028 unknown placeholder `${b}`: "
+                "there are ${branch}, ${tag}, ${sha}, ${short_sha}, ${run}"
+            ),
+        ),
+        (
+            "build: {x: {args: {A: '${brnch}'}}}",
+            ("1:23 P028 unknown placeholder `${brnch}`: did you mean `branch`?"),
+        ),
+        (
+            "build: {x: {args: {A: '${matrix.b}'}}}",
+            "1:23 P011 `${matrix.b}` is not supported yet: take it out",
+        ),
+        ("build: {x: [a]}", "1:9 P013 `build.x` is a list: it wants keys and values"),
+        ("build:", "1:1 P014 `build` is empty: it wants keys and values"),
+        ("- a", "1:1 P013 a pipeline is made of keys: `build: {web: {}}`"),
+    ],
+)
+def test_a_mistake_is_told_with_its_place_and_what_would_be_right(text: str, told: str) -> None:
+    problems = said(text if "build" in text or text == "- a" else f"{text}\nbuild: {{w: }}")
+    assert problems == [told]
+
+
+@pytest.mark.parametrize(
+    ("body", "told"),
+    [
+        ("{commands: []}", "3:10 P014 the list is empty: None"),
+        ("{commands: }", "3:10 P014 `test.unit.commands` is empty: it wants a list"),
+        ("{commands: [a, ]}", None),
+        ("{commands: [a, ~]}", "3:24 P014 `test.unit.commands` is empty: it wants a text"),
+        ("{commands: ['']}", "3:21 P014 the command is empty: None"),
+        ("{commands: a, services: {}}", "3:23 P011 `services` is not supported yet: take it out"),
+        ("{commands: a, matrix: {}}", "3:23 P011 `matrix` is not supported yet: take it out"),
+        (
+            "{commands: a, privileged: on}",
+            ("3:23 P010 unknown key `privileged`: steps never reach the machine they run on"),
+        ),
+        (
+            "{commands: a, image: Foo}",
+            ("3:30 P025 `Foo` is no image name: a name in lower case like `python:3.12-slim`"),
+        ),
+        ("{commands: a, image: 'x:${tag}'}", None),
+        (
+            "{commands: a, image: {form: build.web}}",
+            ("3:23 P012 `test.unit.image` has no `from`: `{from: build.web}`"),
+        ),
+        (
+            "{commands: a, image: {from: build.wbe}}",
+            (
+                "3:37 P034 `test.unit` takes its image from "
+                "`build.wbe`, not built here: did you mean `build.web`?"
+            ),
+        ),
+        (
+            "{commands: a, image: {from: zzz}}",
+            (
+                "3:37 P034 `test.unit` takes its image from "
+                "`zzz`, not built here: take one of this file's: `image: {from: build.web}`"
+            ),
+        ),
+        (
+            "{commands: a, needs: [zzz]}",
+            (
+                "3:31 P032 `test.unit` needs `zzz`, which is not in this "
+                "file: write it as `stage.name`, like `build.web`"
+            ),
+        ),
+        ("{commands: a, needs: }", "3:23 P014 `test.unit.needs` is empty: it wants a list"),
+        (
+            "{commands: a, image: }",
+            "3:23 P014 `test.unit.image` is empty: it wants keys and values",
+        ),
+        (
+            "{commands: a, needs: test.unit}",
+            (
+                "3:3 P033 steps wait for each other: `test.unit` → "
+                "`test.unit`: take one of these needs out; a step without `needs` waits for the "
+                "stage before it"
+            ),
+        ),
+    ],
+)
+def test_a_mistake_in_a_step_is_told_with_its_place(body: str, told: str | None) -> None:
+    problems = said(with_test(body))
+    assert problems[:1] == ([told] if told else [])
+
+
+def test_commands_may_not_hold_more_than_100_kb() -> None:
+    assert said(with_test(f"{{commands: [{'x' * 60_000}, {'x' * 60_000}]}}")) == [
+        (
+            "3:10 P029 the commands hold more than 100 KB: "
+            "put them into a script in the repository and call it"
+        )
+    ]
+
+
+@pytest.mark.parametrize(
+    ("to", "hint"),
+    [
+        ("acme/web", "name the registry too: `docker.io/acme/web` is Docker Hub's"),
+        ("ghcr.io/acme/web:1", "leave the tag out; tags go into `tags`"),
+        ("ghcr.io/acme/${branch}", "`to` is fixed; placeholders go into `tags`"),
+        ("https://ghcr.io/a", "a registry and a path in lower case like `ghcr.io/acme/web`"),
+    ],
+)
+def test_a_place_to_push_to_is_a_registry_and_a_path(to: str, hint: str) -> None:
+    text = f"{SMALLEST}push: {{web: {{to: '{to}'}}}}"
+    assert said(text) == [f"2:18 P026 `{to}` is no repository: {hint}"]
+
+
+def test_a_push_needs_a_place_and_a_build() -> None:
+    assert said(f"{SMALLEST}push: {{wbe: {{}}}}") == [
+        "2:8 P012 `push.wbe` has no `to`: `to: ghcr.io/acme/web`",
+        "2:8 P034 `push.wbe` has no build `wbe` to push: did you mean `build.web`?",
+    ]
+
+
+def test_a_push_in_a_file_without_builds_is_told_to_add_one() -> None:
+    assert said("push: {web: {to: localhost/web}}") == [
+        "1:8 P034 `push.web` has no build `web` to push: add it under `build`"
+    ]
+
+
+def test_a_bad_tag_is_told() -> None:
+    assert said(f"{SMALLEST}push: {{web: {{to: localhost/web, tags: ['${{sha}}', '-a']}}}}") == [
+        "2:50 P027 `-a` is no tag: letters, digits, `.`, `_` and `-`, at most 128"
+    ]
+
+
+@pytest.mark.parametrize(
+    ("builds", "count"), [("", "no image"), ("build: {a: , b: }\n", "2 images")]
+)
+def test_a_test_without_an_image_needs_exactly_one_build(builds: str, count: str) -> None:
+    problem = parse(f"{builds}test: {{unit: {{commands: a}}}}", ".lading.yml").problems[0]
+    assert problem.code == "P035"
+    assert problem.message == f"`test.unit` has no `image`, and this file builds {count}"
+
+
+def test_a_circle_through_a_whole_stage_is_told_with_its_steps() -> None:
+    text = with_test("{commands: a, needs: [push.web]}") + "push: {web: {to: localhost/web}}"
+    [told] = said(text)
+    assert "P033 steps wait for each other: " in told
+    assert told.count("`test.unit`") + told.count("`push.web`") == 3
+
+
+@pytest.mark.parametrize("text", ["", "\n# nothing\n", "---\n", "name: x", "env: {A: b}"])
+def test_a_pipeline_without_steps_is_told(text: str) -> None:
+    assert [problem.code for problem in parse(text, ".lading.yml").problems] == ["P030"]
+
+
+def test_a_file_may_have_1000_steps_and_not_more() -> None:
+    def steps(count: int) -> str:
+        return SMALLEST + "test:\n" + "".join(f"  t{n}: {{commands: a}}\n" for n in range(count))
+
+    assert parse(steps(999), ".lading.yml").problems == ()
+    assert said(steps(1000)) == [
+        "1002:3 P031 1001 steps; there may be 1000: split it into several files in `.lading/`"
+    ]
+
+
+def test_a_duplicate_key_is_an_error_and_names_the_first() -> None:
+    assert said("build:\n  web: {}\n  web: {}\n") == [
+        "3:3 P006 duplicate key `web`: it stands in line 2 too"
+    ]
+
+
+def test_a_yaml_fault_and_a_duplicate_are_told_together() -> None:
+    assert [line[:8] for line in said("a: {b: 1, b: 2}\n\tb: c\n")] == ["1:11 P00", "2:1 P001"]
+
+
+@pytest.mark.parametrize(
+    ("text", "start"),
+    [
+        ("build: [a\n", "2:1 P001"),
+        ("build: {a: b: c}", "1:13 P001"),
+        ("a: 'b", "1:6 P001"),
+        ("a: *b", "1:4 P001 alias `*b` stands for nothing"),
+        ("a: &a [*a]", "1:8 P001 alias `*a` stands for nothing"),
+        ("a: !!python/object/apply:os.system [ls]", "1:4 P005 the YAML tag"),
+        ("a: !!int 3", "1:4 P005"),
+        ("build: {w: }\n---\na: b\n---\nc: d", "2:1 P005 a second YAML document"),
+        ("? [a]\n: b", "1:3 P005 a list or map as a key"),
+        ("a\nb: \x07", "2:4 P004 character U+0007 is not text"),
+        ("a: \ud800", "1:4 P004"),
+        ('a: "\\0"', "1:4 P004 a character that is not text"),
+        (b"a: b\nc: \xff", "2:4 P004 the file is not UTF-8 text"),
+    ],
+)
+def test_what_is_no_plain_yaml_is_told_with_its_place(text: str | bytes, start: str) -> None:
+    assert any(line.startswith(start) for line in said(text))
+
+
+def test_a_byte_order_mark_is_no_part_of_the_text() -> None:
+    assert said(b"\xef\xbb\xbfbuild: {web: }") == []
+    assert said("\ufeffbuild: {web: }") == []
+
+
+LAUGHS = "a: &a [x,x,x,x,x,x,x,x,x]\n" + "".join(
+    f"{new}: &{new} [{','.join([f'*{old}'] * 9)}]\n"
+    for old, new in zip("abcdefgh", "bcdefghi", strict=True)
+)
+
+
+@pytest.mark.parametrize(
+    ("text", "code"),
+    [
+        (LAUGHS, "P003"),
+        ("a" * 10_000_000, "P002"),
+        (b"a" * 10_000_000, "P002"),
+        ("[" * 100_000, "P003"),
+        ("{a: " * 60_000, "P003"),
+        ("- " * 100_000, "P003"),
+        ("? " * 100_000, "P003"),
+        ("x: [" + "a," * 100_000 + "]", "P003"),
+        ("{" + ",".join(f"k{n}: " for n in range(9_000)) + "}", "P010"),
+        ("build: {" + ",".join(f"k{n}: {{x: }}" for n in range(4_000)) + "}", "P010"),
+        ("x" * 200_000 + ": ", "P001"),
+    ],
+    ids=[
+        "laughs",
+        "10 MB",
+        "10 MB bytes",
+        "[",
+        "{",
+        "-",
+        "?",
+        "list",
+        "keys",
+        "builds",
+        "long key",
+    ],
+)
+def test_a_pathological_file_is_refused_at_once(text: str | bytes, code: str) -> None:
+    start = time.process_time()
+    problems = parse(text, ".lading.yml").problems
+    took = time.process_time() - start
+    assert problems[0].code == code
+    assert len(problems) <= tree.MAX_PROBLEMS
+    assert took < 1  # below 0.1 s here; a slow machine or a tracer shall not fail for it
+
+
+def test_without_the_c_parser_the_same_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    with_c = [parse(text, "f").model_dump() for text in (SMALLEST, "a: [b", LAUGHS, "a: &x [*x]")]
+    monkeypatch.setattr(tree, "_LOADER", yaml.BaseLoader)
+    start = time.process_time()
+    without = [parse(text, "f").model_dump() for text in (SMALLEST, "a: [b", LAUGHS, "a: &x [*x]")]
+    assert parse("[" * 100_000, "f").problems[0].code == "P003"
+    assert time.process_time() - start < 2
+    assert [each["definition"] for each in with_c] == [each["definition"] for each in without]
+    codes = [[[p["code"] for p in each["problems"]] for each in run] for run in (with_c, without)]
+    assert codes[0] == codes[1]
+
+
+@given(st.text() | st.binary())
+@example("\x85\u2028\ufeff: ")
+@example("&a : *a")
+def test_parsing_never_raises_for_any_text(text: str | bytes) -> None:
+    parsed = parse(text, ".lading.yml")
+    assert (parsed.definition is None) == bool(parsed.problems)
+
+
+KEYS = st.sampled_from(
+    [
+        "name",
+        "when",
+        "env",
+        "timeout",
+        "build",
+        "test",
+        "push",
+        "event",
+        "branch",
+        "tag",
+        "path",
+        "include",
+        "exclude",
+        "image",
+        "from",
+        "commands",
+        "needs",
+        "to",
+        "tags",
+        "args",
+        "context",
+        "dockerfile",
+        "target",
+        "services",
+        "script",
+        "unit",
+        "web",
+        "[key]",
+        "text",
+    ]
+)
+VALUES = st.sampled_from(
+    ["web", "build.web", "30m", "push", "${x}", "${tag}", "", "..", "ghcr.io/a/b"]
+)
+TREES = st.recursive(
+    st.none() | VALUES | st.text(max_size=5) | st.integers(),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(KEYS, inner, max_size=4),
+    max_leaves=25,
+)
+
+
+@given(st.dictionaries(KEYS, TREES, max_size=5))
+@settings(max_examples=300)
+def test_parsing_never_raises_for_any_tree_and_places_every_problem(
+    data: dict[str, object],
+) -> None:
+    parsed = parse(yaml.safe_dump(data), ".lading.yml")
+    assert (parsed.definition is None) == bool(parsed.problems)
+    assert all(problem.line and problem.column for problem in parsed.problems)

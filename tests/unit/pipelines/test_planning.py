@@ -1,0 +1,334 @@
+from __future__ import annotations
+
+import time
+from datetime import datetime, timedelta, timezone
+
+import pytest
+
+from pipelines.events import Event
+from pipelines.plan import BuildWork, BuiltImageRef, CommandsWork, NamedImage, Plan, PushWork
+from pipelines.planning import VARIABLES, PlanDefaults, bind, plan
+from pipelines.problems import DefinitionInvalidError
+from tests.unit.pipelines.building import (
+    MANUAL,
+    PULL,
+    PUSH,
+    SHA,
+    TAG,
+    defined,
+    planned,
+    push_to,
+    tagged,
+)
+
+WHOLE = """\
+build: {web: , docs: {context: docs, target: site}}
+test:
+  lint: {needs: [], image: python, commands: ruff}
+  unit: {image: {from: build.web}, commands: [a, b], timeout: 10m}
+push: {web: {to: ghcr.io/acme/web}, docs: {to: ghcr.io/acme/docs}}
+"""
+WEB = "build: {web: }\n"
+
+
+def needs(made: Plan) -> dict[str, tuple[str, ...]]:
+    return {step.key: step.needs for step in made.steps}
+
+
+def tags(text: str, event: Event = PUSH) -> tuple[str, ...]:
+    made = planned(f"{WEB}push: {{web: {{to: localhost/web, tags: {text}}}}}", event)
+    return next((step.work.tags for step in made.steps if isinstance(step.work, PushWork)), ())
+
+
+def image(name: str, event: Event = PUSH) -> str:
+    work = planned(f"test: {{a: {{image: '{name}', commands: b}}}}", event).steps[0].work
+    assert isinstance(work, CommandsWork)
+    assert isinstance(work.image, NamedImage)
+    return work.image.name
+
+
+def env(event: Event, text: str = "test: {a: {image: b, commands: c}}") -> dict[str, str]:
+    return planned(text, event).steps[0].env
+
+
+def test_each_step_becomes_its_work() -> None:
+    works = {step.key: step.work for step in planned(WHOLE).steps}
+    assert works == {
+        "build.web": BuildWork(),
+        "build.docs": BuildWork(dockerfile="docs/Dockerfile", context="docs", target="site"),
+        "test.lint": CommandsWork(image=NamedImage(name="python"), commands=("ruff",)),
+        "test.unit": CommandsWork(image=BuiltImageRef(build="build.web"), commands=("a", "b")),
+        "push.web": PushWork(
+            image=BuiltImageRef(build="build.web"),
+            repository="ghcr.io/acme/web",
+            tags=("main", "sha-0123456789ab", "latest"),
+        ),
+        "push.docs": PushWork(
+            image=BuiltImageRef(build="build.docs"),
+            repository="ghcr.io/acme/docs",
+            tags=("main", "sha-0123456789ab", "latest"),
+        ),
+    }
+
+
+def test_a_stage_waits_for_the_one_before_and_needs_replaces_that() -> None:
+    assert needs(planned(WHOLE)) == {
+        "build.web": (),
+        "build.docs": (),
+        "test.lint": (),
+        "test.unit": ("build.web", "build.docs"),
+        "push.web": ("test.lint", "test.unit", "build.web"),
+        "push.docs": ("test.lint", "test.unit", "build.docs"),
+    }
+
+
+def test_stages_run_in_their_order_whatever_the_order_in_the_file() -> None:
+    made = planned("push: {web: {to: localhost/web}}\ntest: {a: {commands: b}}\nbuild: {web: }\n")
+    assert [step.key for step in made.steps] == ["build.web", "test.a", "push.web"]
+
+
+def test_an_empty_stage_is_passed_through() -> None:
+    made = planned("build: {a: , b: }\npush: {a: {to: localhost/a}}")
+    assert needs(made)["push.a"] == ("build.a", "build.b")
+
+
+def test_a_stage_whose_steps_all_wait_for_nothing_does_not_hide_the_one_before() -> None:
+    text = (
+        "build: {a: , b: }\ntest: {l: {image: x, commands: y, needs: []}}\n"
+        "push: {a: {to: localhost/a}}"
+    )
+    assert needs(planned(text))["push.a"] == ("test.l", "build.a", "build.b")
+
+
+def test_a_step_waits_for_the_build_of_its_image_whatever_its_needs() -> None:
+    made = planned(f"{WEB}test: {{a: {{commands: b, needs: []}}}}")
+    assert needs(made)["test.a"] == ("build.web",)
+
+
+def test_a_need_named_twice_is_one() -> None:
+    text = f"{WEB}test: {{a: {{commands: b, needs: [build.web, build.web]}}}}"
+    assert needs(planned(text))["test.a"] == ("build.web",)
+
+
+def test_a_step_whose_when_does_not_match_is_left_out_with_the_reason() -> None:
+    made = planned(f"{WEB}test: {{a: {{commands: b, when: {{event: tag}}}}}}")
+    assert [step.key for step in made.steps] == ["build.web"]
+    assert made.left_out == {"test.a": "left out: `when` wants event tag, this was push"}
+
+
+def test_a_steps_when_looks_at_the_changed_paths() -> None:
+    text = "test: {a: {image: b, commands: c, when: {path: src/**}}}"
+    assert planned(text, changed=frozenset({"docs/a"})).steps == ()
+    assert planned(text, changed=frozenset({"src/a"})).left_out == {}
+    assert planned(text, changed=None).left_out == {}
+
+
+def test_who_needs_a_left_out_step_waits_for_what_that_would_have_waited_for() -> None:
+    text = f"""\
+{WEB}
+test:
+  a: {{image: x, commands: y, needs: []}}
+  b: {{image: x, commands: y, needs: [test.a], when: {{event: tag}}}}
+  c: {{image: x, commands: y, needs: [test.b]}}
+  d: {{image: x, commands: y, when: {{event: tag}}}}
+  e: {{image: x, commands: y, needs: [test.d]}}
+"""
+    made = needs(planned(text))
+    assert (made["test.c"], made["test.e"]) == (("test.a",), ("build.web",))
+
+
+def test_a_stage_left_out_whole_is_passed_through() -> None:
+    test = "test: {a: {commands: b, when: {event: tag}}}"
+    text = f"{WEB}{test}\npush: {{web: {{to: localhost/web}}}}"
+    assert needs(planned(text))["push.web"] == ("build.web",)
+
+
+def test_a_pull_request_from_a_fork_never_pushes() -> None:
+    made = planned(WHOLE, PULL.model_copy(update={"from_fork": True}))
+    assert [step.stage.value for step in made.steps] == ["build", "build", "test", "test"]
+    assert "from a fork never pushes" in made.left_out["push.web"]
+
+
+def test_a_push_whose_when_does_not_match_is_left_out() -> None:
+    made = planned(f"{WEB}push: {{web: {{to: localhost/web, when: {{event: tag}}}}}}")
+    assert made.left_out == {"push.web": "left out: `when` wants event tag, this was push"}
+
+
+def test_timeouts_come_from_the_step_the_pipeline_or_the_server() -> None:
+    steps = {step.key: step.timeout for step in planned(WHOLE).steps}
+    assert (steps["test.unit"], steps["test.lint"], planned(WHOLE).timeout) == (600, 3600, 3600)
+    made = planned(f"timeout: 20m\n{WHOLE}")
+    assert (made.timeout, made.step("test.lint").timeout) == (1200, 1200)
+
+
+def test_images_carry_what_the_commit_decides() -> None:
+    prefix = "org.opencontainers.image."
+    assert planned(WEB).labels == {
+        f"{prefix}created": "2026-05-04T03:02:01Z",
+        f"{prefix}revision": SHA,
+        f"{prefix}title": "web",
+    }
+    assert planned(WEB, TAG).labels[f"{prefix}version"] == "1.2.3"
+
+
+def test_the_time_of_the_commit_is_told_in_utc() -> None:
+    there = datetime(2026, 1, 1, 1, 0, tzinfo=timezone(timedelta(hours=2)))
+    made = plan(defined(WEB), PUSH, committed_at=there, defaults=PlanDefaults(timeout=1))
+    assert made.labels["org.opencontainers.image.created"] == "2025-12-31T23:00:00Z"
+
+
+def test_a_push_gives_its_variables() -> None:
+    assert env(PUSH) == {
+        "CI": "true",
+        "CI_EVENT": "push",
+        "CI_REPO": "acme/web",
+        "CI_PIPELINE": "default",
+        "CI_STAGE": "test",
+        "CI_STEP": "a",
+        "CI_COMMIT_SHA": SHA,
+        "CI_COMMIT_SHORT_SHA": SHA[:12],
+        "CI_COMMIT_REF": "refs/heads/main",
+        "CI_COMMIT_BRANCH": "main",
+        "CI_COMMIT_BEFORE": "f" * 40,
+        "CI_COMMIT_TITLE": "Fix it",
+        "CI_COMMIT_AUTHOR": "Ada <ada@example.org>",
+    }
+
+
+def test_a_pull_request_and_a_tag_give_theirs() -> None:
+    assert env(PULL)["CI_PULL_REQUEST"] == "7"
+    assert env(PULL)["CI_SOURCE_BRANCH"] == "fix"
+    assert env(TAG)["CI_COMMIT_TAG"] == "v1.2.3"
+    assert "CI_COMMIT_BRANCH" not in env(TAG)
+
+
+def test_every_variable_is_in_the_table_and_no_other() -> None:
+    given = {
+        name
+        for event in (PUSH, PULL, TAG)
+        for name in bind(planned("test: {a: {image: b, commands: c}}", event), run=1, attempt=1)
+        .steps[0]
+        .env
+    }
+    assert given == set(VARIABLES)
+
+
+def test_a_steps_variables_go_over_the_pipelines() -> None:
+    text = "env: {A: 1, B: 2}\ntest: {a: {image: b, commands: c, env: {B: 3}}}"
+    assert {name: env(PUSH, text)[name] for name in "AB"} == {"A": "1", "B": "3"}
+
+
+@pytest.mark.parametrize("text", ["$(touch x)", "`x`;\"'", "a\nb", "--x"])
+def test_a_strangers_text_reaches_steps_as_it_is(text: str) -> None:
+    assert env(PUSH.model_copy(update={"title": text}))["CI_COMMIT_TITLE"] == text
+
+
+def test_what_no_variable_can_hold_is_taken_out_of_a_strangers_text() -> None:
+    event = PUSH.model_copy(update={"title": "a\0b\udc80", "author": "x" * 200_000})
+    assert env(event)["CI_COMMIT_TITLE"] == "ab?"
+    assert len(env(event)["CI_COMMIT_AUTHOR"]) == 4096
+
+
+def test_a_strangers_text_reaches_no_command_and_no_name() -> None:
+    bad = "$(touch x);\"'`&|${run}"
+    event = push_to(bad, title=bad, author=bad, message=bad)
+    for step in planned(WHOLE, event).steps:
+        assert "touch x" not in step.work.model_dump_json()
+
+
+def test_placeholders_are_filled_in_build_arguments() -> None:
+    args = "'${branch} ${tag} ${sha} ${short_sha} ${run}'"
+    made = bind(
+        planned(f"build: {{web: {{args: {{A: {args}}}}}}}", push_to("a/B")), run=7, attempt=1
+    )
+    assert isinstance(made.steps[0].work, BuildWork)
+    assert made.steps[0].work.args == {"A": f"a/B  {SHA} {SHA[:12]} 7"}
+
+
+def test_placeholders_are_filled_in_image_names() -> None:
+    assert image("tools:${branch}", push_to("release/1x")) == "tools:release-1x"
+    assert image("tools:${tag}", tagged("v1+2")) == "tools:v1-2"
+
+
+def test_an_image_whose_placeholder_has_no_value_is_a_problem_of_the_definition() -> None:
+    with pytest.raises(DefinitionInvalidError) as caught:
+        image("tools:${tag}")
+    [problem] = caught.value.problems
+    assert problem.code == "P040"
+    assert problem.message == "`test.a` has no image for this push: `tools:${tag}` gives no name"
+
+
+def test_an_image_that_the_event_makes_no_image_is_a_problem_too() -> None:
+    with pytest.raises(DefinitionInvalidError):
+        image("tools:" + "a" * 60 + "${branch}", push_to("b" * 100))
+
+
+def test_a_left_out_step_needs_no_image() -> None:
+    text = "test: {a: {image: 'x:${tag}', commands: b, when: {event: tag}}}"
+    assert planned(text).steps == ()
+
+
+def test_placeholders_are_filled_in_tags_by_their_slug() -> None:
+    assert tags("['${branch}', '${short_sha}', x]", push_to("a/b")) == ("a-b", SHA[:12], "x")
+
+
+def test_a_tag_without_a_value_is_left_out_and_an_equal_one_too() -> None:
+    assert tags("['${tag}', '${branch}', main]") == ("main",)
+
+
+def test_a_pull_request_cannot_move_the_tag_of_the_branch_it_wants_to_go_into() -> None:
+    assert tags("['${branch}', '${short_sha}']", PULL) == (SHA[:12],)
+
+
+def test_a_tag_that_the_event_makes_too_long_is_left_out() -> None:
+    assert tags(f"['{'a' * 60}-${{branch}}', x]", push_to("b" * 100)) == ("x",)
+
+
+def test_a_push_without_any_tag_is_left_out_with_the_reason() -> None:
+    made = planned(f"{WEB}push: {{web: {{to: localhost/web, tags: '${{tag}}'}}}}")
+    assert "none of its tags has a value for this push" in made.left_out["push.web"]
+
+
+def test_a_manual_run_is_planned_like_a_push() -> None:
+    assert planned(WHOLE, MANUAL).steps[4].work == planned(WHOLE).steps[4].work
+
+
+def test_binding_puts_the_numbers_of_run_and_attempt_in() -> None:
+    text = (
+        "build: {web: }\n"
+        "test: {a: {image: 'x:${run}', commands: 'echo ${run}'}, b: {commands: c}}\n"
+        "push: {web: {to: localhost/web, tags: ['r${run}']}}"
+    )
+    made = bind(planned(text), run=12, attempt=3)
+    test, other, push = made.steps[1:]
+    assert isinstance(test.work, CommandsWork)
+    assert isinstance(push.work, PushWork)
+    assert test.work.image == NamedImage(name="x:12")
+    assert test.work.commands == ("echo ${run}",)
+    assert push.work.tags == ("r12",)
+    assert (test.env["CI_RUN"], other.env["CI_ATTEMPT"]) == ("12", "3")
+
+
+def test_a_plan_survives_json() -> None:
+    made = planned(WHOLE)
+    assert Plan.model_validate_json(made.model_dump_json()) == made
+
+
+def test_a_thousand_steps_are_planned_in_little_time() -> None:
+    def stage(name: str, body: str) -> str:
+        return f"{name}:\n" + "".join(f"  s{number}: {body}\n" for number in range(333))
+
+    tests = stage("test", "{commands: a, image: {from: build.s1}}")
+    text = stage("build", "{}") + tests + stage("push", "{to: localhost/web}")
+    definition = defined(text)
+    start = time.process_time()
+    made = plan(
+        definition, PUSH, committed_at=datetime.now().astimezone(), defaults=PlanDefaults(timeout=1)
+    )
+    assert time.process_time() - start < 0.5  # 0.04 s here
+    assert len(made.steps) == 999
+
+
+def test_a_plan_knows_its_steps_by_key() -> None:
+    with pytest.raises(KeyError):
+        planned(WHOLE).step("test.nope")
