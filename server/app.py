@@ -26,16 +26,16 @@ from pipelines.plan import Plan
 from pipelines.planning import PlanDefaults
 from pipelines.problems import ExecutorUnavailableError, LadingError
 from pipelines.source import Source
-from server import api, clock, logging, ui
+from server import api, clock, logging, schedules, ui
 from server.actions import Actions
 from server.config import Settings
 from server.hosts.factory import make_hosts
 from server.intake import Intake
 from server.logs import LogStore
 from server.metrics import Metrics, operations_routes
-from server.mirrors import Mirrors
+from server.mirrors import MirrorKey, Mirrors
 from server.reporting import Reporting
-from server.store import Database
+from server.store import Database, repositories
 from server.store.database import sqlite_url
 from server.store.migrations import upgrade
 from server.store.rows import RunRow
@@ -144,14 +144,22 @@ class Lading:
         )
 
     async def _remove_leftovers(self) -> None:
+        """Remove what attempts that are over left on the engine: it was away, or we were."""
         try:
             await self.engine.connected()
         except ExecutorUnavailableError as error:
             log.warning("leftovers stay for now", why=str(error))
             return
-        await self.engine.call(
-            remove_leftovers, self.engine.client, server=self.server_id, keep=set()
+        keep = {(str(run), attempt) for run, attempt in self.worker.active}
+        removed = await self.engine.call(
+            remove_leftovers, self.engine.client, server=self.server_id, keep=keep
         )
+        if removed:
+            log.info("leftovers removed", count=removed)
+
+    async def _maintain_mirrors(self) -> None:
+        for row in await self.database.read(repositories.all_repositories):
+            await self.mirrors.maintain(MirrorKey(host=row.host, external_id=row.external_id))
 
     async def engine_answers(self) -> None:
         """Whether the engine can be used.
@@ -212,8 +220,13 @@ class Lading:
                 ("reporting", self.reporting.run),
             )
         ]
+        jobs = {
+            "leftovers": (schedules.every_minute(), self._remove_leftovers),
+            "mirrors": (schedules.every_night(), self._maintain_mirrors),
+        }
         try:
-            yield
+            async with schedules.ticking(jobs):
+                yield
         finally:
             for task in tasks:
                 task.cancel()

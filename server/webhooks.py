@@ -47,7 +47,8 @@ class Pressure:
     WINDOW = 0.1  # seconds
     BUSY = 50  # deliveries in one window: 500 a second
 
-    def __init__(self) -> None:
+    def __init__(self, monotonic: Callable[[], float] = time.monotonic) -> None:
+        self._monotonic = monotonic
         self._window = 0.0
         self._count = 0
         self._previous = 0
@@ -63,7 +64,7 @@ class Pressure:
         return max(self._count, self._previous) >= self.BUSY
 
     def _turn(self) -> None:
-        now = time.monotonic()
+        now = self._monotonic()
         windows = (now - self._window) / self.WINDOW
         if windows >= 1:
             self._previous = self._count if windows < 2 else 0  # noqa: PLR2004 - one window ago

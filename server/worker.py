@@ -88,6 +88,11 @@ class Worker:
         """An attempt waits."""
         self._waiting.set()
 
+    @property
+    def active(self) -> set[tuple[int, int]]:
+        """The attempts, as (run, number), that run here now or are being cleared up."""
+        return set(self._cancels)
+
     def interrupt(self, run: int, attempt: int) -> None:
         """Stop a running attempt, if it runs here."""
         event = self._cancels.get((run, attempt))

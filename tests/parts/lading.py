@@ -6,7 +6,6 @@ import asyncio
 import contextlib
 import socket
 import threading
-import time
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import ParamSpec, TypeVar
@@ -28,7 +27,7 @@ from server.config import (
 )
 from server.store import deliveries, images, runs, tokens
 from server.store.migrations import upgrade
-from server.store.rows import DecisionRow, ImageVersionRow, RunRow, StepRow
+from server.store.rows import DecisionRow, DeliveryRow, ImageVersionRow, RunRow, StepRow
 from tests.doubles.base import Delivery, wait_until
 
 P = ParamSpec("P")
@@ -38,8 +37,12 @@ T = TypeVar("T")
 class Running:
     """A server that serves, with what a test asks of it."""
 
-    def __init__(self, lading: Lading, url: str, token: str) -> None:
+    def __init__(
+        self, lading: Lading, url: str, token: str, loop: asyncio.AbstractEventLoop
+    ) -> None:
         self.lading = lading
+        self.loop = loop
+        """The server's own event loop."""
         self.url = url
         self.api = httpx2.Client(
             base_url=f"{url}/api/v1", headers={"Authorization": f"Bearer {token}"}, timeout=30
@@ -62,6 +65,12 @@ class Running:
 
         wait_until(lambda: delivery in found(), f"delivery {delivery} is decided", within)
         return found()[delivery]
+
+    def delivery(self, delivery: str) -> DeliveryRow:
+        """A stored delivery."""
+        row = self._read(deliveries.delivery, delivery)
+        assert row is not None
+        return row
 
     def ended(self, run: int, *, attempt: int = 1, within: float = 60.0) -> RunRow:
         """A run, once an attempt of it has ended."""
@@ -132,50 +141,41 @@ def lading(settings: Settings) -> Iterator[Running]:
     """Serve until the block ends."""
     listener = socket.create_server(("127.0.0.1", 0))
     url = f"http://127.0.0.1:{listener.getsockname()[1]}"
-    token = make_token()
-    with alone(settings.server.data), contextlib.closing(listener):
+    with alone(settings.server.data), contextlib.closing(listener), asyncio.Runner() as runner:
         upgrade(database_url(settings))
-        server, made = _server(settings, url)
+        made = Lading(settings, url=url)
+        server = uvicorn.Server(_config(made))
         thread = threading.Thread(
-            target=server.run, kwargs={"sockets": [listener]}, name="lading", daemon=True
+            target=lambda: runner.run(server.serve(sockets=[listener])), name="lading", daemon=True
         )
+        loop = runner.get_loop()
         thread.start()
         try:
             wait_until(lambda: server.started or not thread.is_alive(), "lading serves", 30)
-            running = Running(made[0], url, token)
-            made[0].database.run(
-                tokens.add_token,
-                name="test",
-                token_hash=token_hash(token),
-                at=clock.now(),
-                expires_at=None,
-            )
+            running = Running(made, url, _token(made), loop)
             with running.api:
                 yield running
         finally:
-            if made:
-                made[0].stopping.set()
+            made.stopping.set()
             server.should_exit = True
             thread.join(30)
             assert not thread.is_alive(), "lading did not stop"
 
 
-def _server(settings: Settings, url: str) -> tuple[uvicorn.Server, list[Lading]]:
-    made = [Lading(settings, url=url)]
-    config = uvicorn.Config(
-        made[0].app(),
+def _token(made: Lading) -> str:
+    token = make_token()
+    made.database.run(
+        tokens.add_token, name="test", token_hash=token_hash(token), at=clock.now(), expires_at=None
+    )
+    return token
+
+
+def _config(made: Lading) -> uvicorn.Config:
+    return uvicorn.Config(
+        made.app(),
         http="httptools",
         lifespan="on",
         log_config=None,
         ws="none",
         timeout_graceful_shutdown=5,
     )
-    return uvicorn.Server(config), made
-
-
-def free_of_attempts(client_containers: Callable[[], list[object]], within: float = 20.0) -> None:
-    """Wait until no container of ours is left."""
-    deadline = time.monotonic() + within
-    while client_containers() and time.monotonic() < deadline:
-        time.sleep(0.05)
-    assert client_containers() == []

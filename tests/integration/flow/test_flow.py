@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import asyncio
+from collections.abc import Callable, Mapping
 
 import docker
 import pytest
 
+from pipelines.events import Event
 from pipelines.progress import State
 from server.hosts.git import hook
-from server.store.rows import DecisionOutcome
+from server.hosts.port import Irrelevant, Payload
+from server.store.rows import DecisionOutcome, DeliveryState
 from tests.doubles.base import wait_until
 from tests.integration.flow.conftest import KEY, SECRET, Flow
 
@@ -349,3 +352,53 @@ def test_what_strangers_write_reaches_steps_as_text_alone(flow: Flow, hostile: s
     assert flow.server.ended(run).state is State.SUCCESS
     assert f"title={hostile}" in flow.server.log(run, "test.unit")
     assert "pwned\n" not in flow.server.log(run, "test.unit").split("$ ls")[1]
+
+
+def test_a_delivery_that_cannot_be_read_is_set_aside_and_the_rest_flows(
+    flow: Flow, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    host = flow.server.lading.hosts["github"]
+    read = host.read
+
+    def poisoned(headers: Mapping[str, str], payload: Payload) -> Event | Irrelevant:
+        if payload.get("ref") == "refs/heads/poison":
+            raise ZeroDivisionError("a fault of our own")
+        return read(headers, payload)
+
+    monkeypatch.setattr(host, "read", poisoned)
+    monkeypatch.setattr("server.intake.POLL", 0.01)
+    sha = flow.push({".lading.yml": library(flow.image, "true")})
+    poison = flow.tell_github(sha, ref="refs/heads/poison")
+
+    run = flow.run_of(flow.tell_github(sha))
+
+    assert flow.server.ended(run).state is State.SUCCESS
+    wait_until(
+        lambda: flow.server.delivery(poison).state is DeliveryState.QUARANTINED,
+        "the poisoned delivery is set aside",
+        20,
+    )
+    kept = flow.server.delivery(poison)
+    assert kept.tries == 3
+    assert kept.error == "ZeroDivisionError: a fault of our own"
+    assert b"refs/heads/poison" in kept.body
+
+
+def test_what_a_lost_attempt_left_on_the_engine_is_swept_away_and_what_runs_stays(
+    flow: Flow, docker_client: docker.DockerClient, left_on_engine: Callable[[], list[str]]
+) -> None:
+    lading = flow.server.lading
+    labels = {"lading.server": lading.server_id, "lading.run": "999999", "lading.attempt": "1"}
+    lost = docker_client.containers.create(flow.image, ["true"], labels=labels)
+    sha = flow.push({".lading.yml": library(flow.image, "while true; do sleep 1; done")})
+    run = flow.run_of(flow.tell_github(sha))
+    flow.server.running(run, "test.unit")
+
+    asyncio.run_coroutine_threadsafe(lading._remove_leftovers(), flow.server.loop).result(30)
+
+    names = {one.id for one in docker_client.containers.list(all=True)}
+    assert lost.id not in names
+    assert not flow.server.run(run).state.ended
+    flow.server.api.post(f"/runs/{run}/cancel")
+    assert flow.server.ended(run).state is State.CANCELLED
+    wait_until(lambda: left_on_engine() == [], "everything is cleaned up", 20)

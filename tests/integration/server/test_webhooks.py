@@ -13,6 +13,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 from pydantic import SecretStr
 from starlette.applications import Starlette
 from starlette.testclient import TestClient
@@ -47,7 +49,7 @@ class Door:
         self.database = Database(url)
         self.woken = 0
         self.answers: list[tuple[str, int]] = []
-        settings = Settings(
+        configured = Settings(
             hosts={
                 "github": GitHubSettings(
                     kind="github",
@@ -69,7 +71,7 @@ class Door:
             }
         )
         webhooks = Webhooks(
-            hosts=make_hosts(settings),
+            hosts=make_hosts(configured),
             database=self.database,
             clock=clock.now,
             pressure=Pressure(),
@@ -298,3 +300,52 @@ def test_the_hook_learns_what_became_of_its_delivery(door: Door) -> None:
 
 def test_an_unsigned_question_about_a_delivery_gets_401(door: Door) -> None:
     assert door.client.get("/webhooks/git/msg_1").status_code == 401
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(max_size=8),
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.dictionaries(
+            st.sampled_from(["repository", "project", "id", "full_name", "ref", "type", "x"]),
+            inner,
+            max_size=4,
+        )
+    ),
+    max_leaves=12,
+)
+
+
+@settings(
+    max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(content=st.binary(max_size=64) | JSON.map(lambda value: json.dumps(value).encode()))
+def test_no_signed_body_whatever_is_in_it_gets_a_500(door: Door, content: bytes) -> None:
+    signed = github(content, delivery=hashlib.sha256(content).hexdigest())
+
+    answers = [
+        door.client.post("/webhooks/github", content=content, headers=signed),
+        door.client.post("/webhooks/git", content=content, headers=standard(content)),
+        door.client.post("/webhooks/gitlab", content=content, headers={"X-Gitlab-Token": SECRET}),
+    ]
+
+    assert {answer.status_code for answer in answers} <= {202, 400}
+
+
+@settings(
+    max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(
+    name=st.sampled_from(
+        ["X-Hub-Signature-256", "X-Gitlab-Token", "webhook-signature", "webhook-timestamp"]
+    ),
+    value=st.binary(max_size=80).filter(lambda raw: not {0, 10, 13} & set(raw)),
+)
+def test_no_header_whatever_is_in_it_gets_anything_but_a_401(
+    door: Door, name: str, value: bytes
+) -> None:
+    for host in ("github", "gitlab", "git"):
+        answer = door.client.post(
+            f"/webhooks/{host}", content=b"{}", headers=[(name.encode(), value)]
+        )
+        assert answer.status_code == 401
