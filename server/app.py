@@ -36,7 +36,6 @@ from server.metrics import Metrics, operations_routes
 from server.mirrors import MirrorKey, Mirrors
 from server.reporting import Reporting
 from server.store import Database, repositories
-from server.store.database import sqlite_url
 from server.store.migrations import upgrade
 from server.store.rows import RunRow
 from server.webhooks import Pressure, Webhooks
@@ -65,7 +64,7 @@ class Lading:
         self.settings = settings
         self.url = url
         data = settings.server.data
-        self.database = Database(database_url(settings))
+        self.database = Database(settings.database_url)
         self.logs = LogStore(data / "logs", limit=settings.worker.log_limit)
         self.hosts = make_hosts(settings)
         self.mirrors = Mirrors(data / "mirrors")
@@ -137,11 +136,15 @@ class Lading:
                 pids=worker.pids,
                 log=worker.log_limit,
             ),
-            logins={
-                host: Login(username=login.username, password=login.password.get_secret_value())
-                for host, login in self.settings.registries.items()
-            },
+            logins={} if run.event.from_fork else self._logins(),
         )
+
+    def _logins(self) -> dict[str, Login]:
+        """Registry logins by host; runs for a fork's pull request get none of them."""
+        return {
+            host: Login(username=login.username, password=login.password.get_secret_value())
+            for host, login in self.settings.registries.items()
+        }
 
     async def _remove_leftovers(self) -> None:
         """Remove what attempts that are over left on the engine: it was away, or we were."""
@@ -245,12 +248,6 @@ async def _kept_running(name: str, room: Callable[[], Awaitable[None]]) -> None:
         await asyncio.sleep(RESTART_SECONDS)
 
 
-def database_url(settings: Settings) -> str:
-    """Where the rows are."""
-    url = settings.database.url
-    return url.get_secret_value() if url else sqlite_url(settings.server.data / "lading.db")
-
-
 def _server_id(data: Path) -> str:
     """A name for this data folder, so that two servers on one engine know their own containers."""
     path = data / "server-id"
@@ -310,7 +307,7 @@ def serve(settings: Settings) -> None:
         # Uvicorn raises the signal once more when it has stopped; by then we are done with it.
         signal.signal(asked, _done)
     with alone(settings.server.data):
-        upgrade(database_url(settings))
+        upgrade(settings.database_url)
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             runner.run(_serve(settings))
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from datetime import UTC
 
 import structlog
@@ -31,7 +31,7 @@ def every_night() -> BaseTrigger:
 
 
 @contextlib.asynccontextmanager
-async def ticking(jobs: dict[str, tuple[BaseTrigger, Job]]) -> AsyncIterator[None]:
+async def ticking(jobs: Mapping[str, tuple[BaseTrigger, Job]]) -> AsyncIterator[None]:
     """Run each job when its trigger says so, until the block ends.
 
     A job that still runs when its next time comes is not started beside itself; one that fails is

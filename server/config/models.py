@@ -5,8 +5,9 @@ from __future__ import annotations
 import base64
 import binascii
 import re
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, TypeVar
 from urllib.parse import urlsplit
 
 from pydantic import (
@@ -136,10 +137,16 @@ class ServerSettings(Section):
     )
 
 
+def _sqlite(value: SecretStr) -> SecretStr:
+    if not value.get_secret_value().startswith("sqlite:///"):
+        raise fault("only SQLite works today", "write `sqlite:///` and the file's path")
+    return value
+
+
 class DatabaseSettings(Section):
     """Where rows are kept."""
 
-    url: SecretStr | None = Field(
+    url: Annotated[SecretStr, AfterValidator(_sqlite)] | None = Field(
         None,
         description="SQLAlchemy URL. Default: SQLite, `<data>/lading.db`.",
         examples=["sqlite:////var/lib/lading/lading.db"],
@@ -284,6 +291,28 @@ class GitSettings(Section):
     )
 
 
+Host = TypeVar("Host", GitHubSettings, GitLabSettings, GitSettings)
+
+
+def _secrets(host: GitHubSettings | GitLabSettings | GitSettings) -> Iterator[tuple[str, str]]:
+    """Each secret of a host with the table it stands in."""
+    for place, table in (("", host), *host.repositories.items()):
+        for name in ("webhook_secret", "signing_token"):
+            value = getattr(table, name, None)
+            if value is not None:
+                yield value.get_secret_value(), f'repositories."{place}"' if place else "the host"
+
+
+def _apart(host: Host) -> Host:
+    """Each secret belongs to one place: it tells which repository a delivery may speak of."""
+    owners: dict[str, str] = {}
+    for secret, place in _secrets(host):
+        first = owners.setdefault(secret, place)
+        if first != place:
+            raise fault(f"{place} has the same secret as {first}", "give each a secret of its own")
+    return host
+
+
 HostSettings = Annotated[GitHubSettings | GitLabSettings | GitSettings, Field(discriminator="kind")]
 
 
@@ -317,10 +346,19 @@ class Settings(Section):
     database: DatabaseSettings = DatabaseSettings()
     engine: EngineSettings = EngineSettings()
     worker: WorkerSettings = WorkerSettings()
-    hosts: dict[Annotated[str, AfterValidator(_host_name)], HostSettings] = Field(
+    hosts: dict[
+        Annotated[str, AfterValidator(_host_name)],
+        Annotated[HostSettings, AfterValidator(_apart)],
+    ] = Field(
         default={},
         description="Git hosts by name: `[hosts.github]`. Webhooks go to `/webhooks/<name>`.",
     )
     registries: dict[str, RegistrySettings] = Field(
         default={}, description='Registry logins by host name: `[registries."ghcr.io"]`.'
     )
+
+    @property
+    def database_url(self) -> str:
+        """The SQLAlchemy URL of the database; by default SQLite in the data folder."""
+        url = self.database.url
+        return url.get_secret_value() if url else f"sqlite:///{self.server.data / 'lading.db'}"

@@ -21,7 +21,7 @@ def server(tmp_path: Path, engine_url: str) -> Iterator[LadingProcess]:
     server = LadingProcess(tmp_path, engine=engine_url, git=tmp_path / "git")
     server.start()
     yield server
-    server.kill()
+    server.stop()
 
 
 @pytest.fixture

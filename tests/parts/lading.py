@@ -15,7 +15,7 @@ import uvicorn
 
 from pipelines.progress import State
 from server import clock
-from server.app import Lading, alone, database_url
+from server.app import Lading, alone
 from server.auth import make_token, token_hash
 from server.config import (
     EngineSettings,
@@ -142,7 +142,7 @@ def lading(settings: Settings) -> Iterator[Running]:
     listener = socket.create_server(("127.0.0.1", 0))
     url = f"http://127.0.0.1:{listener.getsockname()[1]}"
     with alone(settings.server.data), contextlib.closing(listener), asyncio.Runner() as runner:
-        upgrade(database_url(settings))
+        upgrade(settings.database_url)
         made = Lading(settings, url=url)
         server = uvicorn.Server(_config(made))
         thread = threading.Thread(

@@ -75,7 +75,7 @@ def test_a_table_with_dots_and_slashes_in_its_name_is_reached_by_underscores(fil
         file,
         text,
         LADING_REGISTRIES__GHCR_IO__PASSWORD="p",
-        LADING_HOSTS__GITHUB__REPOSITORIES__ACME_WEB__WEBHOOK_SECRET=SECRET,
+        LADING_HOSTS__GITHUB__REPOSITORIES__ACME_WEB__WEBHOOK_SECRET=f"another {SECRET}",
     )
 
     assert settings.registries["ghcr.io"].password.get_secret_value() == "p"
@@ -92,6 +92,18 @@ def test_an_empty_table_is_enough_for_a_host_from_the_environment(file: Path) ->
     )
 
     assert settings.hosts["srv"].url == "/srv/git"
+
+
+def test_a_repository_with_its_hosts_own_secret_is_a_fault(file: Path) -> None:
+    text = f'{GITHUB}[hosts.github.repositories."acme/web"]\nwebhook_secret = "{SECRET}"\n'
+
+    with pytest.raises(ConfigInvalidError, match="the same secret as the host"):
+        read(file, text)
+
+
+def test_a_database_other_than_sqlite_is_a_fault(file: Path) -> None:
+    with pytest.raises(ConfigInvalidError, match="only SQLite works today"):
+        read(file, '[database]\nurl = "postgresql://db/lading"\n')
 
 
 def test_all_faults_are_told_at_once(file: Path) -> None:

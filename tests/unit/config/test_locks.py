@@ -1,7 +1,10 @@
 from __future__ import annotations
 
+import ast
 import re
+import sys
 import tomllib
+from importlib.metadata import packages_distributions
 from pathlib import Path
 
 import pytest
@@ -13,6 +16,22 @@ NEEDED = {
     "runtime": PROJECT["dependencies"],
     "dev": [*PROJECT["dependencies"], *PROJECT["optional-dependencies"]["dev"]],
 }
+
+
+def canonical(name: str) -> str:
+    return re.sub(r"[-_.]+", "-", name).lower()
+
+
+def imported() -> set[str]:
+    """The packages of others that the product's source imports, by their first name."""
+    names: set[str] = set()
+    for path in (*ROOT.glob("pipelines/**/*.py"), *ROOT.glob("server/**/*.py")):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.Import):
+                names |= {alias.name.partition(".")[0] for alias in node.names}
+            elif isinstance(node, ast.ImportFrom) and node.module:
+                names.add(node.module.partition(".")[0])
+    return names - sys.stdlib_module_names - {"pipelines", "server"}
 
 
 def lock(kind: str) -> str:
@@ -28,9 +47,22 @@ def test_what_the_project_needs_is_locked(kind: str) -> None:
     versions = locked(kind)
     for text in NEEDED[kind]:
         needed = Requirement(text)
-        name = re.sub(r"[-_.]+", "-", needed.name).lower()
+        name = canonical(needed.name)
         assert name in versions, f"{needed} is not locked: run scripts/lock"
         assert needed.specifier.contains(versions[name]), f"{needed}: run scripts/lock"
+
+
+def test_what_the_product_imports_is_locked() -> None:
+    known = packages_distributions()
+    versions = locked("runtime")
+
+    missing = {
+        name
+        for name in imported()
+        if not any(canonical(brought_by) in versions for brought_by in known.get(name, [name]))
+    }
+
+    assert missing == set(), "add them to pyproject.toml and run scripts/lock"
 
 
 @pytest.mark.parametrize("kind", ["runtime", "dev"])
