@@ -7,6 +7,7 @@ import contextlib
 import fcntl
 import os
 import signal
+import socket
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -44,8 +45,13 @@ from server.worker import Worker
 log = structlog.get_logger(__name__)
 
 ENGINE_THREADS = 16
+BACKLOG = 2048  # connections that wait to be accepted
 RESTART_SECONDS = 1.0
 STREAM_SECONDS = 5  # how long open responses may keep the server from stopping
+
+
+class CannotListenError(LadingError):
+    """The configured address and port cannot be had."""
 
 
 class AlreadyRunningError(LadingError):
@@ -300,6 +306,7 @@ def serve(settings: Settings) -> None:
 
     Raises:
         AlreadyRunningError: Another server uses the data folder.
+        CannotListenError: The address is taken.
         SchemaTooNewError: A newer Lading wrote the database.
     """
     logging.configure(settings.server.log_format)
@@ -316,9 +323,21 @@ def _done(_signal: int, _frame: object) -> None:
     """Nothing more to do: the server has stopped."""
 
 
+def _listen(address: str, port: int) -> socket.socket:
+    family = socket.AF_INET6 if ":" in address else socket.AF_INET
+    try:
+        return socket.create_server((address, port), family=family, backlog=BACKLOG)
+    except OSError as error:
+        message = (
+            f"cannot listen on {address}, port {port} ({error.strerror}): set `server.address` "
+            "and `server.port` to ones that are free here"
+        )
+        raise CannotListenError(message) from error
+
+
 async def _serve(settings: Settings) -> None:
     server = settings.server
-    listener = uvicorn.Config("", host=server.address, port=server.port).bind_socket()
+    listener = _listen(server.address, server.port)
     port = listener.getsockname()[1]
     shown = f"[{server.address}]" if ":" in server.address else server.address
     lading = Lading(settings, url=(server.url or f"http://{shown}:{port}").rstrip("/"))

@@ -12,6 +12,7 @@ from docker.errors import APIError
 from pipelines.engine.client import ENGINE_ERRORS, Engine, Logins, reason, unavailable
 from pipelines.engine.containers import Attempt, Limits, attempt_tag, image_repository
 from pipelines.engine.interruption import Interruption, Patience, StoppedError, Watchdog
+from pipelines.engine.lane import Lane
 from pipelines.engine.leftovers import remove_attempt
 from pipelines.engine.steps import Prepared, RunningStep, StepContainers, cannot_start
 from pipelines.engine.stream import OutputError, StoredOutput
@@ -28,7 +29,7 @@ from pipelines.problems import ExecutorUnavailableError, SourceError
 from pipelines.progress import Outcome, State
 from pipelines.source import Source
 
-AHEAD = 2
+AHEAD = 1
 """Containers made before their steps are run: one call less on each step's way."""
 
 
@@ -69,11 +70,17 @@ class EngineExecutor:
         self._backoff = backoff or Backoff()
         self._patience = patience or Patience()
         self._workspace = Workspace(engine, attempt, source)
+        self._lane = Lane(engine, attempt, plan)
         self._containers = StepContainers(
-            engine=engine, attempt=attempt, limits=limits, volume=self._workspace.volume
+            engine=engine,
+            attempt=attempt,
+            limits=limits,
+            volume=self._workspace.volume,
+            lane=self._lane,
         )
         self._active: dict[str, _Active] = {}
         self._begun: set[str] = set()
+        self._started: set[str] = set()
         self._making: dict[str, asyncio.Task[Prepared | None]] = {}
         self._made: dict[str, str] = {}
         self._built: dict[str, str] = {}
@@ -139,10 +146,11 @@ class EngineExecutor:
             await asyncio.wait(self._making.values())
         for key, task in self._making.items():
             prepared = None if task.cancelled() or task.exception() else task.result()
-            if prepared is not None and key not in self._begun:
+            if prepared is not None and key not in self._started:
                 prepared.close()
         self._making.clear()
         await self._workspace.settle()
+        await self._lane.settle()
         # What a dead engine keeps now is found by its labels once it is back.
         with contextlib.suppress(*ENGINE_ERRORS):
             await self._engine.call(remove_attempt, self._engine.client, self.attempt)
@@ -219,6 +227,7 @@ class EngineExecutor:
                 interruption=active.interruption,
                 watchdog=session.watchdog,
             )
+            self._started.add(step.key)
             try:
                 await started.start()
                 break
@@ -229,6 +238,7 @@ class EngineExecutor:
             prepared = await self._make(step, work, await self._image(work, session) or "")
         active.running = started
         running()
+        self._lane.open(prepared.image)
         self._prepare_ahead()
         if active.interruption.requested:
             started.terminate(active.grace)
@@ -239,6 +249,9 @@ class EngineExecutor:
         told = reason(error)
         if "docker-init" in told and self._engine.has_init:
             self._engine.has_init = False
+            return True
+        if "cannot join network" in told or "No such container" in told:
+            self._lane.drop()
             return True
         if "network" in told and "not found" in told:
             self._engine.forget_network()

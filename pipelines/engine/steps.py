@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from docker.errors import APIError, NotFound
@@ -21,6 +21,7 @@ from pipelines.engine.containers import (
     script,
 )
 from pipelines.engine.interruption import Interruption, Watchdog
+from pipelines.engine.lane import Lane
 from pipelines.engine.stream import Demultiplexer, Raw, pump, read_pieces
 from pipelines.executor import Output
 from pipelines.plan import CommandsWork, Step
@@ -40,6 +41,7 @@ class Prepared:
     """A container made and attached to, not started."""
 
     container: str
+    image: str
     pieces: Iterator[memoryview]
     stream: Stream
 
@@ -56,10 +58,11 @@ class StepContainers:
     attempt: Attempt
     limits: Limits
     volume: str
+    lane: Lane
 
     async def prepare(self, step: Step, work: CommandsWork, image: str) -> Prepared:
         """Make the step's container of the image (an id) and attach to it."""
-        network = await self.engine.network()
+        network = self.lane.join(step) or await self.engine.network()
         return await self.engine.call(self._prepare, step, work, image, network)
 
     def _prepare(self, step: Step, work: CommandsWork, image: str, network: str) -> Prepared:
@@ -89,7 +92,10 @@ class StepContainers:
             container, params={"stdout": 1, "stderr": 1, "stream": 1, "logs": 0}
         )
         return Prepared(
-            container=container, pieces=read_pieces(raw), stream=engine.streams.opened()
+            container=container,
+            image=image,
+            pieces=read_pieces(raw),
+            stream=engine.streams.opened(),
         )
 
     def _create(self, arguments: dict[str, Any]) -> str:
@@ -247,7 +253,7 @@ class RunningStep:
             log = await self._engine.call(
                 self._engine.streams.container_log, self._container, follow=follow
             )
-            self._prepared = Prepared(container=self._container, pieces=log.pieces(), stream=log)
+            self._prepared = replace(self._prepared, pieces=log.pieces(), stream=log)
             self._pumping = self._pump(self._prepared)
 
     async def _drain(self) -> None:

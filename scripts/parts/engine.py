@@ -249,17 +249,18 @@ def _stop(places: _Places) -> None:
     orphan = _pid_in(places.run / "exec" / "containerd" / "containerd.pid", str(places.run))
     if orphan is not None:  # dockerd was killed and could not take it along
         end(orphan, _STOP_SECONDS)
-    _unmount_below(places.data, places.run)
+    _unmount(places.data, places.run)
     network.remove_bridge(places.bridge)
     shutil.rmtree(places.run, ignore_errors=True)
 
 
 def _empty(url: str) -> None:
-    """Containers and networks were for this use only; images and the cache are kept."""
+    """Containers, networks and unfinished builds were for this use only; images are kept."""
     with contextlib.closing(docker.DockerClient(base_url=url, timeout=20)) as client:
         for container in client.containers.list(all=True):
             container.remove(force=True, v=True)
         client.networks.prune()
+        client.images.prune()
 
 
 def end(pid: int, seconds: float) -> None:
@@ -292,11 +293,11 @@ def _pid_in(pidfile: Path, argument: str) -> int | None:
     return pid if argument in command else None
 
 
-def _unmount_below(*roots: Path) -> None:
-    """Take away what a killed engine left mounted, innermost first."""
+def _unmount(*roots: Path) -> None:
+    """Take away what a killed engine left mounted on these folders and below, innermost first."""
     lines = Path("/proc/self/mountinfo").read_text().splitlines()
     points = [Path(line.split()[4].encode().decode("unicode_escape")) for line in lines]
-    below = [point for point in points if any(root in point.parents for root in roots)]
+    below = [point for point in points if any(point.is_relative_to(root) for root in roots)]
     for point in sorted(below, key=lambda point: len(point.parts), reverse=True):
         subprocess.run(["umount", "--lazy", str(point)], check=False, capture_output=True)
 

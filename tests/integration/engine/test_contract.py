@@ -31,7 +31,7 @@ class Case:
 
 
 def scripted(bench: Bench, plan: Plan) -> Executor:
-    del bench
+    del bench, plan
     up = ((1, b"up\n"),)
     failed = Outcome(state=State.FAILURE, exit_code=3, message="exit code 3")
     return ScriptedExecutor(

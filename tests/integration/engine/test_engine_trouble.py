@@ -78,23 +78,25 @@ class Wire:
                 near.close()
                 continue
             far = socket(AF_UNIX)
-            far.connect(self._target)
             self._pairs.append((near, far))
-            done = threading.Barrier(2)
-            self._spawn(self._copy, near, far, done)
-            self._spawn(self._copy, far, near, done)
+            self._spawn(self._carry, near, far)
 
-    @staticmethod
-    def _copy(source: socket, sink: socket, done: threading.Barrier) -> None:
+    def _carry(self, near: socket, far: socket) -> None:
+        with near, far:
+            far.connect(self._target)
+            back = threading.Thread(target=_copy, args=(far, near), daemon=True)
+            back.start()
+            _copy(near, far)
+            back.join()
+
+
+def _copy(source: socket, sink: socket) -> None:
+    with contextlib.suppress(OSError):
+        while data := source.recv(65536):
+            sink.sendall(data)
+    for end in (source, sink):
         with contextlib.suppress(OSError):
-            while data := source.recv(65536):
-                sink.sendall(data)
-        for end in (source, sink):
-            with contextlib.suppress(OSError):
-                end.shutdown(SHUT_RDWR)
-        with contextlib.suppress(threading.BrokenBarrierError):
-            done.wait(5)
-        source.close()
+            end.shutdown(SHUT_RDWR)
 
 
 @pytest.fixture
@@ -174,7 +176,7 @@ def test_no_engine_at_all_is_told_with_what_to_do(folder: Path, source: GitSourc
         with engine_at(f"unix://{folder}/nobody.sock") as engine:
             bench = Bench(engine=engine, server="nobody", source=source)
             executor = bench.executor(plan_of(commands_step("a")))
-            with pytest.raises(ExecutorUnavailableError, match="start it, or set `engine.url`"):
+            with pytest.raises(ExecutorUnavailableError, match=r"start it, or set `engine\.url`"):
                 await executor.open()
             await executor.close()
 

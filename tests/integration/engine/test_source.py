@@ -43,6 +43,7 @@ def test_a_folder_of_it_stands_at_the_root(made: Made) -> None:
     deep = "d" * 120
     source = made({"docs/a": "a", f"docs/{deep}/b": "b", "other": "", "docs-too/x": ""})
     assert entries(source, path="docs", prefix="p/") == {
+        "p": "755",
         "p/a": "644",
         f"p/{deep}": "755",
         f"p/{deep}/b": "644",
@@ -81,6 +82,7 @@ def test_the_commits_own_time_is_told(source: GitSource) -> None:
 
 
 def test_a_commit_that_is_not_there_is_told(source: GitSource, folder: Path) -> None:
+    assert source.read("a.txt")
     gone = GitSource(folder / "plain" / ".git", "1" * 40)
     for use in (lambda: entries(gone), lambda: gone.read("a"), gone.committed_at):
         with pytest.raises(SourceError, match="1111111"):

@@ -150,3 +150,41 @@ def test_a_registry_out_of_reach_is_tried_again_and_then_told(bench: Bench) -> N
     assert outcome.state is State.ERROR
     assert outcome.message.startswith("registry 127.0.0.1:9 unavailable for the pull of")
     assert bench.outputs.text("test.a").count("trying again in") == 2
+
+
+def test_steps_in_a_row_share_a_network_and_leave_nothing(bench: Bench, busybox_image: str) -> None:
+    names = [f"s{number}" for number in range(5)]
+    steps = [
+        commands_step(
+            name,
+            "hostname -i",
+            "sleep 0.3",
+            image=busybox_image,
+            needs=(f"test.{names[number - 1]}",) if number else (),
+        )
+        for number, name in enumerate(names)
+    ]
+    assert run(bench.run(plan_of(*steps))).state is State.SUCCESS
+    addresses = [bench.outputs.text(f"test.{name}").splitlines()[1] for name in names]
+    assert addresses[3] == addresses[4]
+    assert addresses[0] != addresses[4]
+
+
+def test_steps_go_on_though_the_shared_network_is_lost(bench: Bench, busybox_image: str) -> None:
+    async def work() -> State:
+        steps = [
+            commands_step(
+                f"s{number}",
+                "echo up; sleep 0.5",
+                image=busybox_image,
+                needs=(f"test.s{number - 1}",) if number else (),
+            )
+            for number in range(5)
+        ]
+        going = asyncio.create_task(bench.run(plan_of(*steps)))
+        await bench.until("test.s2", "\nup\n")
+        (holder,) = [name for name in bench.left() if name.endswith("-network")]
+        bench.engine.client.remove_container(holder, force=True)
+        return (await going).state
+
+    assert run(work()) is State.SUCCESS

@@ -55,7 +55,7 @@ def test_a_cancelled_build_leaves_no_container(
     async def work() -> State:
         going = asyncio.create_task(bench.run(plan_of(build_step())))
         await bench.until("build.web", "up\n")
-        assert building()
+        await until(building)
         bench.cancelled.set()
         return (await going).state
 

@@ -29,7 +29,8 @@ def state() -> Iterator[Path]:
     # Not below a long temporary path, and on the disk, as in a checkout.
     folder = Path(__file__).parents[3] / ".lading" / f"test-{os.getpid()}"
     yield folder
-    shutil.rmtree(folder, ignore_errors=True)
+    if folder.exists():
+        shutil.rmtree(folder)
 
 
 def traces(name: str) -> list[str]:
@@ -106,6 +107,8 @@ def test_an_engine_that_was_killed_is_started_again(state: Path) -> None:
         with engine(state, NO_ENGINE) as again:
             assert answers(again)
             assert pid_of(again) != first
+
+    assert str(state) not in Path("/proc/self/mountinfo").read_text()
 
 
 def test_the_rules_of_other_engines_are_kept_when_one_starts(state: Path) -> None:

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipelines.engine.stream import Demultiplexer, OutputError, StoredOutput, pump
+from pipelines.engine.stream import Demultiplexer, OutputError, StoredOutput, pump, read_pieces
 from pipelines.testing import MemoryOutput
 
 Frames = list[tuple[int, bytes]]
@@ -63,7 +63,7 @@ def test_frames_of_one_stream_in_one_read_are_handed_on_at_once() -> None:
 def test_the_pump_reads_to_the_end() -> None:
     output = MemoryOutput()
     sent: Frames = [(1, b"x" * 300_000), (2, b"y" * 300_000)]
-    pump(io.BytesIO(wire(sent)), Demultiplexer(output.write))
+    pump(read_pieces(io.BytesIO(wire(sent))), Demultiplexer(output.write))
     assert (output.of(1), output.of(2)) == (sent[0][1], sent[1][1])
 
 
