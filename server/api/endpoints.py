@@ -1,0 +1,338 @@
+"""The table of endpoints, and what each one does."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TypeVar
+from urllib.parse import urlencode
+
+from pydantic import BaseModel
+from starlette.responses import Response
+
+from pipelines.progress import State
+from server.api import models, views
+from server.api.output import StepOutput
+from server.api.problems import ApiError
+from server.api.routing import Api, Asked, Endpoint
+from server.store import deliveries as delivery_verbs
+from server.store import images as image_verbs
+from server.store import repositories as repository_verbs
+from server.store import runs as run_verbs
+from server.store import statuses as status_verbs
+from server.store.rows import RunRow, StepRow
+
+T = TypeVar("T")
+
+
+async def list_runs(api: Api, asked: Asked) -> Response:
+    """Runs, newest first."""
+    query = asked.query_as(models.RunsQuery)
+    rows = await api.database.read(
+        run_verbs.runs_page,
+        repository=query.repository,
+        branch=query.branch,
+        state=query.state,
+        before=query.before,
+        limit=query.limit + 1,
+    )
+    shown, link = _page(api, asked, rows, query.limit)
+    items = [views.run_brief(api.links, row) for row in shown]
+    return _json(models.Page[models.RunBrief](items=items, next=link), link=link)
+
+
+async def show_run(api: Api, asked: Asked) -> Response:
+    """A run with its attempts, newest steps, images and statuses."""
+    return _json(await _whole_run(api, await _run(api, asked)))
+
+
+async def start_run(api: Api, asked: Asked) -> Response:
+    """Start what matches at a branch, tag or commit."""
+    wanted = asked.body_as(models.NewRun)
+    decided = await api.actions.start(
+        repository=wanted.repository,
+        ref=wanted.ref,
+        by=asked.by,
+        host=wanted.host,
+        pipeline=wanted.pipeline,
+    )
+    return _json(views.decision(api.links, decided, None), status=201)
+
+
+async def start_attempt(api: Api, asked: Asked) -> Response:
+    """Run it again as a new attempt."""
+    run = asked.row_id("run", "run")
+    row = await api.actions.rerun(run, by=asked.by)
+    answer = views.attempt(api.links, row)
+    return _json(answer, status=201, headers={"Location": answer.steps})
+
+
+async def cancel_run(api: Api, asked: Asked) -> Response:
+    """Stop it."""
+    row = await api.actions.cancel(asked.row_id("run", "run"), by=asked.by)
+    return _json(views.attempt(api.links, row), status=202)
+
+
+async def list_steps(api: Api, asked: Asked) -> Response:
+    """The steps of an attempt."""
+    run = await _run(api, asked)
+    number = asked.row_id("attempt", f"attempt of run {run.id}")
+    if number > run.attempt:
+        raise ApiError(404, f"run {run.id} has no attempt {number}: its newest is {run.attempt}")
+    rows = await api.database.read(run_verbs.steps_of, run.id, number)
+    return _json(models.Steps(items=[views.step(api.links, row) for row in rows]))
+
+
+async def attempt_log(api: Api, asked: Asked) -> Response:
+    """A step's output."""
+    run = await _run(api, asked)
+    return await _log(api, asked, run, asked.row_id("attempt", f"attempt of run {run.id}"))
+
+
+async def newest_log(api: Api, asked: Asked) -> Response:
+    """A step's output in the newest attempt."""
+    run = await _run(api, asked)
+    return await _log(api, asked, run, run.attempt)
+
+
+async def list_deliveries(api: Api, asked: Asked) -> Response:
+    """Deliveries with what was decided, newest first."""
+    query = asked.query_as(models.DeliveriesQuery)
+    rows = await api.database.read(
+        delivery_verbs.deliveries_page, before=query.before, limit=query.limit + 1
+    )
+    shown, link = _page(api, asked, rows, query.limit)
+    decided = await api.database.read(delivery_verbs.decisions_of, [row.id for row in shown])
+    items = [views.delivery_brief(api.links, row, decided.get(row.id)) for row in shown]
+    return _json(models.Page[models.DeliveryBrief](items=items, next=link), link=link)
+
+
+async def show_delivery(api: Api, asked: Asked) -> Response:
+    """A delivery: headers, body, decision."""
+    id_ = asked.text("delivery")
+    row = await api.database.read(delivery_verbs.delivery, id_)
+    if row is None:
+        raise ApiError(404, f"there is no delivery {id_[:40]!r}")
+    decided = (await api.database.read(delivery_verbs.decisions_of, [row.id])).get(row.id)
+    earlier = None
+    if decided is not None and decided.duplicate_of is not None:
+        earlier = await api.database.read(delivery_verbs.decision, decided.duplicate_of)
+    return _json(views.delivery(api.links, row, decided, earlier))
+
+
+async def list_images(api: Api, asked: Asked) -> Response:
+    """Image versions, newest first."""
+    query = asked.query_as(models.ImagesQuery)
+    rows = await api.database.read(
+        image_verbs.image_versions_page,
+        image=query.image,
+        repository=query.repository,
+        before=query.before,
+        limit=query.limit + 1,
+    )
+    shown, link = _page(api, asked, rows, query.limit)
+    items = [views.image(api.links, row) for row in shown]
+    return _json(models.Page[models.ImageVersion](items=items, next=link), link=link)
+
+
+async def list_repositories(api: Api, asked: Asked) -> Response:  # noqa: ARG001 - a handler's shape
+    """Every repository, by name."""
+    rows = await api.database.read(repository_verbs.all_repositories)
+    items = [views.repository(api.links, row) for row in rows]
+    return _json(models.Page[models.Repository](items=items, next=None))
+
+
+async def _run(api: Api, asked: Asked) -> RunRow:
+    number = asked.row_id("run", "run")
+    row = await api.database.read(run_verbs.run, number)
+    if row is None:
+        raise ApiError(404, f"there is no run {number}")
+    return row
+
+
+async def _whole_run(api: Api, row: RunRow) -> models.Run:
+    read = api.database.read
+    return views.run(
+        api.links,
+        row,
+        attempts=await read(run_verbs.attempts_of, row.id),
+        steps=await read(run_verbs.steps_of, row.id, row.attempt),
+        images=await read(image_verbs.image_versions_page, run=row.id),
+        statuses=await read(status_verbs.statuses_of_run, row.id),
+    )
+
+
+async def _log(api: Api, asked: Asked, run: RunRow, attempt: int) -> Response:
+    query = asked.query_as(models.LogQuery)
+    step = await _step(api, run, attempt, asked.text("key"))
+    output = StepOutput(
+        database=api.database,
+        logs=api.logs,
+        stopping=api.stopping,
+        run=run.id,
+        attempt=attempt,
+        key=step.key,
+    )
+    if query.follow:
+        head = asked.request.method == "HEAD"
+        return await output.following(query.from_ or 0, head=head)
+    if query.from_ is not None or query.limit is not None:
+        here = api.links.log(run.id, attempt, step.key)
+        return await output.lines(query.from_ or 0, query.limit, next_url=here)
+    return await output.whole(asked.request.headers.get("range"))
+
+
+async def _step(api: Api, run: RunRow, attempt: int, key: str) -> StepRow:
+    step = await api.database.read(run_verbs.step, run.id, attempt, key)
+    if step is not None:
+        return step
+    rows = await api.database.read(run_verbs.steps_of, run.id, attempt)
+    known = ", ".join(row.key for row in rows) or "none"
+    raise ApiError(
+        404, f"attempt {attempt} of run {run.id} has no step {key[:150]!r}: it has {known}"
+    )
+
+
+def _page(api: Api, asked: Asked, rows: Sequence[T], limit: int) -> tuple[Sequence[T], str | None]:
+    """The rows to show of one more than asked for, and where the rest is."""
+    if len(rows) <= limit:
+        return rows, None
+    shown = rows[:limit]
+    query = dict(asked.request.query_params)
+    query["before"] = str(getattr(shown[-1], "id"))  # noqa: B009 - rows share no base with an id
+    path = asked.request.url.path.rpartition("/")[2]
+    return shown, f"{api.links.api}/{path}?{urlencode(query)}"
+
+
+def _json(
+    answer: BaseModel,
+    *,
+    status: int = 200,
+    link: str | None = None,
+    headers: dict[str, str] | None = None,
+) -> Response:
+    more = {"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff", **(headers or {})}
+    if link is not None:
+        more["Link"] = f'<{link}>; rel="next"'
+    return Response(answer.model_dump_json(), status, more, "application/json")
+
+
+_STATES = ", ".join(State)
+_LOG_HEADERS = {"Range": "Bytes of the output: `bytes=0-99`, `bytes=100-`, `bytes=-100`."}
+
+ENDPOINTS: tuple[Endpoint, ...] = (
+    Endpoint(
+        method="GET",
+        path="/runs",
+        name="listRuns",
+        summary=f"Runs, newest first; states are {_STATES}",
+        handler=list_runs,
+        query=models.RunsQuery,
+        answer=models.Page[models.RunBrief],
+    ),
+    Endpoint(
+        method="POST",
+        path="/runs",
+        name="startRun",
+        summary="Start the pipelines of a repository by hand",
+        handler=start_run,
+        body=models.NewRun,
+        answer=models.Decision,
+        status=201,
+        errors=(404, 409),
+    ),
+    Endpoint(
+        method="GET",
+        path="/runs/{run}",
+        name="showRun",
+        summary="A run with its definition, attempts, steps, images and statuses",
+        handler=show_run,
+        answer=models.Run,
+        errors=(404,),
+    ),
+    Endpoint(
+        method="POST",
+        path="/runs/{run}/attempts",
+        name="startAttempt",
+        summary="Run it again; earlier attempts are kept",
+        handler=start_attempt,
+        answer=models.Attempt,
+        status=201,
+        errors=(404, 409),
+    ),
+    Endpoint(
+        method="POST",
+        path="/runs/{run}/cancel",
+        name="cancelRun",
+        summary="Stop a run: SIGTERM, a grace period, SIGKILL",
+        handler=cancel_run,
+        answer=models.Attempt,
+        status=202,
+        errors=(404, 409),
+    ),
+    Endpoint(
+        method="GET",
+        path="/runs/{run}/attempts/{attempt}/steps",
+        name="listSteps",
+        summary="The steps of an attempt, in the plan's order",
+        handler=list_steps,
+        answer=models.Steps,
+        errors=(404,),
+    ),
+    Endpoint(
+        method="GET",
+        path="/runs/{run}/attempts/{attempt}/steps/{key}/log",
+        name="showLog",
+        summary="A step's output, as it came",
+        handler=attempt_log,
+        query=models.LogQuery,
+        answer=None,
+        errors=(404, 416),
+        headers=_LOG_HEADERS,
+    ),
+    Endpoint(
+        method="GET",
+        path="/runs/{run}/steps/{key}/log",
+        name="showNewestLog",
+        summary="A step's output in the newest attempt",
+        handler=newest_log,
+        query=models.LogQuery,
+        answer=None,
+        errors=(404, 416),
+        headers=_LOG_HEADERS,
+    ),
+    Endpoint(
+        method="GET",
+        path="/deliveries",
+        name="listDeliveries",
+        summary="Webhook calls with what was decided, newest first",
+        handler=list_deliveries,
+        query=models.DeliveriesQuery,
+        answer=models.Page[models.DeliveryBrief],
+    ),
+    Endpoint(
+        method="GET",
+        path="/deliveries/{delivery}",
+        name="showDelivery",
+        summary="A webhook call: headers, body, decision",
+        handler=show_delivery,
+        answer=models.Delivery,
+        errors=(404,),
+    ),
+    Endpoint(
+        method="GET",
+        path="/images",
+        name="listImages",
+        summary="Image versions, newest first",
+        handler=list_images,
+        query=models.ImagesQuery,
+        answer=models.Page[models.ImageVersion],
+    ),
+    Endpoint(
+        method="GET",
+        path="/repositories",
+        name="listRepositories",
+        summary="Every repository that has sent a delivery, by name",
+        handler=list_repositories,
+        answer=models.Page[models.Repository],
+    ),
+)

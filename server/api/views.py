@@ -1,0 +1,242 @@
+"""Rows turned into the bodies of answers."""
+
+from __future__ import annotations
+
+from urllib.parse import quote, urlencode
+
+from pipelines.values import Value
+from server.api import models
+from server.redact import clean_headers
+from server.store.rows import (
+    AttemptRow,
+    DecisionRow,
+    DeliveryRow,
+    ImageVersionRow,
+    PipelineDecision,
+    RepositoryRow,
+    RunRow,
+    StatusRow,
+    StepRow,
+)
+
+BODY_SHOWN = 1024 * 1024  # bytes of a delivery's body in one answer
+
+
+class Links(Value):
+    """Addresses of things, for programs and for people."""
+
+    base_url: str
+
+    @property
+    def api(self) -> str:
+        """Where the API begins."""
+        return f"{self.base_url}/api/v1"
+
+    def run(self, run: int) -> str:
+        """A run in the API."""
+        return f"{self.api}/runs/{run}"
+
+    def page(self, run: int) -> str:
+        """A run's page."""
+        return f"{self.base_url}/runs/{run}"
+
+    def steps(self, run: int, attempt: int) -> str:
+        """The steps of an attempt."""
+        return f"{self.run(run)}/attempts/{attempt}/steps"
+
+    def log(self, run: int, attempt: int, key: str) -> str:
+        """A step's output."""
+        return f"{self.steps(run, attempt)}/{quote(key, safe='')}/log"
+
+    def delivery(self, id: str) -> str:  # noqa: A002
+        """A delivery in the API."""
+        return f"{self.api}/deliveries/{id}"
+
+    def runs_of(self, repository: str) -> str:
+        """The runs of a repository."""
+        return f"{self.api}/runs?{urlencode({'repository': repository})}"
+
+
+def repository(links: Links, row: RepositoryRow) -> models.Repository:
+    """A repository."""
+    return models.Repository(
+        id=row.id,
+        host=row.host,
+        name=row.full_name,
+        default_branch=row.default_branch,
+        private=row.private,
+        created_at=row.created_at,
+        runs=links.runs_of(row.full_name),
+    )
+
+
+def run_brief(links: Links, row: RunRow) -> models.RunBrief:
+    """A run as it stands in a list."""
+    event = row.event
+    return models.RunBrief(
+        id=row.id,
+        url=links.run(row.id),
+        page=links.page(row.id),
+        repository=models.RepositoryName(host=row.host, name=row.full_name),
+        pipeline=row.pipeline,
+        event=event.kind,
+        sha=row.sha,
+        branch=row.branch,
+        tag=event.tag,
+        pull_request=event.pull_request,
+        title=event.title,
+        author=event.author,
+        actor=event.actor,
+        attempt=row.attempt,
+        state=row.state,
+        sentence=row.sentence,
+        created_at=row.created_at,
+        started_at=row.started_at,
+        ended_at=row.ended_at,
+    )
+
+
+def run(
+    links: Links,
+    row: RunRow,
+    *,
+    attempts: list[AttemptRow],
+    steps: list[StepRow],
+    images: list[ImageVersionRow],
+    statuses: list[StatusRow],
+) -> models.Run:
+    """A run with everything that belongs to it."""
+    brief = run_brief(links, row)
+    return models.Run(
+        **{name: getattr(brief, name) for name in models.RunBrief.model_fields},
+        context=row.context,
+        happening=row.event,
+        definition=models.Definition(
+            file=row.definition_file, text=row.definition, problems=list(row.problems)
+        ),
+        attempts=[attempt(links, one) for one in attempts],
+        steps=[step(links, one) for one in steps],
+        images=[image(links, one) for one in images],
+        statuses=[status(one) for one in statuses],
+    )
+
+
+def attempt(links: Links, row: AttemptRow) -> models.Attempt:
+    """An attempt."""
+    return models.Attempt(
+        number=row.number,
+        state=row.state,
+        reason=row.reason,
+        sentence=row.sentence,
+        created_at=row.created_at,
+        started_at=row.started_at,
+        ended_at=row.ended_at,
+        cancelled_at=row.cancelled_at,
+        cancelled_by=row.cancelled_by,
+        steps=links.steps(row.run, row.number),
+    )
+
+
+def step(links: Links, row: StepRow) -> models.Step:
+    """A step."""
+    return models.Step(
+        key=row.key,
+        stage=row.stage,
+        name=row.name,
+        state=row.state,
+        ready_at=row.ready_at,
+        started_at=row.started_at,
+        running_at=row.running_at,
+        ended_at=row.ended_at,
+        outcome=row.outcome,
+        log=links.log(row.run, row.attempt, row.key),
+    )
+
+
+def image(links: Links, row: ImageVersionRow) -> models.ImageVersion:
+    """An image version."""
+    return models.ImageVersion(
+        id=row.id,
+        repository=row.full_name,
+        run=links.run(row.run),
+        attempt=row.attempt,
+        step=row.step,
+        image=row.image,
+        digest=row.digest,
+        reference=f"{row.image}@{row.digest}",
+        tags=list(row.tags),
+        sha=row.sha,
+        branch=row.branch,
+        size=row.size,
+        created_at=row.created_at,
+    )
+
+
+def status(row: StatusRow) -> models.Status:
+    """A commit status."""
+    return models.Status(
+        context=row.context,
+        state=row.state,
+        description=row.description,
+        told=row.sent_version >= row.version,
+        error=row.error,
+    )
+
+
+def delivery_brief(
+    links: Links, row: DeliveryRow, decision: DecisionRow | None
+) -> models.DeliveryBrief:
+    """A delivery as it stands in a list."""
+    return models.DeliveryBrief(
+        id=row.id,
+        url=links.delivery(row.id),
+        page=f"{links.base_url}/deliveries/{row.id}",
+        host=row.host,
+        delivery_id=row.delivery_id,
+        event_type=row.event_type,
+        received_at=row.received_at,
+        state=row.state,
+        tries=row.tries,
+        error=row.error,
+        outcome=None if decision is None else decision.outcome,
+        reason=None if decision is None else decision.reason,
+    )
+
+
+def delivery(
+    links: Links, row: DeliveryRow, decided: DecisionRow | None, earlier: DecisionRow | None
+) -> models.Delivery:
+    """A delivery with what it brought; `earlier` is the decision it repeats."""
+    brief = delivery_brief(links, row, decided)
+    return models.Delivery(
+        **{name: getattr(brief, name) for name in models.DeliveryBrief.model_fields},
+        headers=clean_headers(row.headers),
+        body=row.body[:BODY_SHOWN].decode("utf-8", "replace"),
+        body_bytes=len(row.body),
+        decision=None if decided is None else decision(links, decided, earlier),
+    )
+
+
+def decision(links: Links, row: DecisionRow, earlier: DecisionRow | None) -> models.Decision:
+    """A decision."""
+    known = None if earlier is None else earlier.delivery
+    return models.Decision(
+        outcome=row.outcome,
+        reason=row.reason,
+        happening=row.event,
+        pipelines=[_pipeline(links, one) for one in row.pipelines],
+        duplicate_of=None if known is None else links.delivery(known),
+        decided_at=row.decided_at,
+    )
+
+
+def _pipeline(links: Links, one: PipelineDecision) -> models.StartedRun:
+    return models.StartedRun(
+        pipeline=one.pipeline,
+        file=one.file,
+        started=one.start,
+        reason=one.reason,
+        conditions=list(one.conditions),
+        problems=list(one.problems),
+        run=None if one.run is None else links.run(one.run),
+    )

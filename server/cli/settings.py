@@ -1,0 +1,57 @@
+"""The configuration for a command, and a user's mistakes in a form for people."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+
+from pipelines.problems import LadingError
+from server.config import ConfigInvalidError, Settings, load
+
+DEFAULT = Path("config.toml")
+
+
+class UsageError(LadingError):
+    """A command was asked for something that cannot be; the message says what can."""
+
+
+def told(error: Exception) -> int | None:
+    """Say on standard error what a person did wrong or has to mend.
+
+    Returns:
+        The exit code: 2 for what was asked or configured, 1 for the rest; None where the error is
+        a fault of ours, which has said nothing yet.
+    """
+    match error:
+        case ConfigInvalidError():
+            count = len(error.faults)
+            what = "one fault" if count == 1 else f"{count} faults"
+            lines = [f"the configuration has {what}:", *(f"  {fault}" for fault in error.faults)]
+            code = 2
+        case LadingError():
+            lines = [str(error)]
+            code = 2 if isinstance(error, UsageError) else 1
+        case _:
+            return None
+    print("lading:", "\n".join(lines), file=sys.stderr)
+    return code
+
+
+def read(config: Path | None) -> Settings:
+    """The settings: of the file named, else of `config.toml` here, else the defaults.
+
+    Raises:
+        ConfigInvalidError: With every fault.
+    """
+    if config is None and DEFAULT.is_file():
+        config = DEFAULT
+    return load(config, os.environ)
+
+
+def with_port(settings: Settings, port: int | None) -> Settings:
+    """The settings with another port."""
+    if port is None:
+        return settings
+    server = settings.server.model_copy(update={"port": port})
+    return settings.model_copy(update={"server": server})

@@ -1,0 +1,51 @@
+"""Pages for people, rendered on the server; they work without JavaScript."""
+
+from __future__ import annotations
+
+import asyncio
+
+from starlette.routing import BaseRoute
+
+from server.actions import Actions
+from server.clock import Clock
+from server.logs import LogStore
+from server.store import Database
+from server.ui.deliveries import DeliveryPages
+from server.ui.runs import RunPages
+from server.ui.signing_in import SigningIn
+from server.ui.site import Rest, Site
+
+__all__ = ["routes"]
+
+
+def routes(
+    *,
+    database: Database,
+    logs: LogStore,
+    actions: Actions,
+    clock: Clock,
+    base_url: str,
+    public: bool,
+    stopping: asyncio.Event,
+) -> list[BaseRoute]:
+    """The pages' routes; the last one takes every address that is left, so they come last.
+
+    `public` opens reading to people without a token; changes always need one. `stopping` is set
+    when the server is about to stop: streams end then.
+    """
+    site = Site(
+        database=database,
+        logs=logs,
+        actions=actions,
+        clock=clock,
+        base_url=base_url,
+        public=public,
+        stopping=stopping,
+    )
+    return [
+        site.assets.route(),
+        *SigningIn(site).routes(),
+        *RunPages(site).routes(),
+        *DeliveryPages(site).routes(),
+        Rest(site),
+    ]

@@ -1,0 +1,347 @@
+"""Each endpoint: it works, the wrong method, the unknown id, the second time."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+import pytest
+from starlette.testclient import TestClient
+
+from pipelines.progress import State
+from server.auth import make_token
+from server.store import tokens
+from tests.builders import NOW, House, event
+
+
+def test_runs_are_listed_newest_first_and_paged_by_the_last_id(
+    house: House, client: TestClient
+) -> None:
+    first, second, third = (house.run().id for _ in range(3))
+
+    page = client.get("runs?limit=2")
+    rest = client.get(page.json()["next"])
+
+    assert [run["id"] for run in page.json()["items"]] == [third, second]
+    assert page.headers["link"] == f'<{page.json()["next"]}>; rel="next"'
+    assert [run["id"] for run in rest.json()["items"]] == [first]
+    assert rest.json()["next"] is None
+
+
+def test_runs_are_filtered_by_repository_branch_and_state(house: House, client: TestClient) -> None:
+    house.failed()
+    other = house.run(happening=event(repository="acme/api", branch="dev")).id
+
+    for query in ("repository=acme/api", "branch=dev", "state=waiting"):
+        assert [run["id"] for run in client.get(f"runs?{query}").json()["items"]] == [other]
+    both = client.get("runs?repository=acme/api&state=failure")
+    assert both.json()["items"] == []
+
+
+def test_a_page_keeps_the_filter(house: House, client: TestClient) -> None:
+    for _ in range(2):
+        house.run(happening=event(branch="dev/a b&c"))
+
+    link = client.get("runs", params={"branch": "dev/a b&c", "limit": 1}).json()["next"]
+
+    assert len(client.get(link).json()["items"]) == 1
+
+
+def test_a_run_tells_steps_images_statuses_and_its_definition(
+    house: House, client: TestClient
+) -> None:
+    run = house.succeeded()
+
+    told = client.get(f"runs/{run.id}").json()
+
+    assert told["state"] == "success"
+    assert [step["key"] for step in told["steps"]] == ["build.web", "test.unit", "push.web"]
+    assert told["images"][0]["reference"] == f"registry.test/web@sha256:{'ab' * 32}"
+    assert told["statuses"][0]["told"] is False
+    assert told["definition"]["text"].startswith("build:")
+    assert told["page"] == f"http://lading.test/runs/{run.id}"
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "runs/77",
+        "runs/0",
+        "runs/-1",
+        "runs/x",
+        "runs/99999999999999999999999",
+        "runs/1/attempts/9/steps",
+        "runs/1/attempts/99999999999999999999999/steps",
+        "runs/1/attempts/1/steps/test.nothing/log",
+        "runs/1/attempts/1/steps/..%2f..%2f..%2fetc%2fpasswd/log",
+        "runs/1/attempts/1/steps/%00/log",
+        "runs/1/steps/%ff%fe/log",
+        "deliveries/unknown",
+        "deliveries/%00",
+        "nothing",
+        "",
+        "runs/1;x",
+        "runs//1",
+        "RUNS",
+    ],
+)
+def test_what_is_not_there_is_a_problem_404(house: House, client: TestClient, path: str) -> None:
+    house.succeeded()
+
+    response = client.get(path)
+
+    assert response.status_code == 404
+    assert response.headers["content-type"] == "application/problem+json"
+    assert response.json()["detail"]
+
+
+@pytest.mark.parametrize(
+    ("query", "parameter"),
+    [
+        ("limit=0", "limit"),
+        ("limit=201", "limit"),
+        ("limit=many", "limit"),
+        ("before=0", "before"),
+        ("before=99999999999999999999999", "before"),
+        ("state=broken", "state"),
+        ("colour=red", "colour"),
+        ("limit=1&limit=2", "limit"),
+        (f"branch={'x' * 300}", "branch"),
+    ],
+)
+def test_a_bad_parameter_is_a_problem_that_names_it(
+    client: TestClient, query: str, parameter: str
+) -> None:
+    response = client.get(f"runs?{query}")
+
+    assert response.status_code == 400
+    assert response.json()["parameter"] == parameter
+    assert parameter in response.json()["detail"]
+
+
+def test_strange_parameters_are_never_a_500(house: House, client: TestClient) -> None:
+    house.run()
+    for text in ("%00", "%ff", "%ed%a0%80", "';drop table runs;--", "%F0%9F%9A%A2"):
+        assert client.get(f"runs?branch={text}").json()["items"] == []
+        assert client.get(f"deliveries?before={text}").status_code in {200, 400}
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "allow"),
+    [
+        ("DELETE", "runs", "GET, HEAD, POST"),
+        ("POST", "runs/1", "GET, HEAD"),
+        ("GET", "runs/1/attempts", "POST"),
+        ("GET", "runs/1/cancel", "POST"),
+        ("PUT", "deliveries", "GET, HEAD"),
+    ],
+)
+def test_the_wrong_method_is_told_the_right_one(
+    client: TestClient, method: str, path: str, allow: str
+) -> None:
+    response = client.request(method, path)
+
+    assert response.status_code == 405
+    assert response.headers["allow"] == allow
+    assert response.json()["detail"].startswith(method)
+
+
+def test_a_get_changes_nothing(house: House, client: TestClient) -> None:
+    run = house.run()
+
+    client.get(f"runs/{run.id}/cancel")
+    client.get(f"runs/{run.id}/attempts")
+
+    assert house.fresh(run.id) == run
+
+
+def test_a_rerun_is_a_new_attempt_and_the_second_one_is_a_conflict(
+    house: House, client: TestClient
+) -> None:
+    run = house.failed()
+
+    first = client.post(f"runs/{run.id}/attempts")
+    second = client.post(f"runs/{run.id}/attempts")
+
+    assert first.status_code == 201
+    assert first.json()["number"] == 2
+    assert first.json()["reason"] == "re-run by ada"
+    assert first.headers["location"].endswith(f"/runs/{run.id}/attempts/2/steps")
+    assert house.woken == 1
+    assert second.status_code == 409
+    assert "wait for its end" in second.json()["detail"]
+    assert client.get(f"runs/{run.id}/attempts/1/steps").json()["items"][0]["state"] == "success"
+
+
+def test_a_cancel_of_a_running_run_interrupts_it(house: House, client: TestClient) -> None:
+    run = house.run()
+    house.take()
+
+    response = client.post(f"runs/{run.id}/cancel")
+
+    assert response.status_code == 202
+    assert response.json()["cancelled_by"] == "ada"
+    assert house.interrupted == [(run.id, 1)]
+
+
+def test_a_cancel_of_an_ended_run_is_a_conflict(house: House, client: TestClient) -> None:
+    run = house.succeeded()
+
+    response = client.post(f"runs/{run.id}/cancel")
+
+    assert response.status_code == 409
+    assert "ended already: success" in response.json()["detail"]
+
+
+def test_a_run_by_hand_answers_with_the_decision(house: House, client: TestClient) -> None:
+    house.repository()
+
+    response = client.post("runs", json={"repository": "acme/web", "ref": "main"})
+
+    assert response.status_code == 201
+    assert response.json()["reason"] == "ada asked for everything at main of any host"
+
+
+def test_a_run_by_hand_of_an_unknown_repository_is_not_found(client: TestClient) -> None:
+    response = client.post("runs", json={"repository": "acme/none", "ref": "main"})
+
+    assert response.status_code == 404
+    assert "acme/none" in response.json()["detail"]
+
+
+@pytest.mark.parametrize(
+    ("body", "kind", "status", "word"),
+    [
+        (b"{}", "application/json", 422, "repository"),
+        (b'{"repository": 7, "ref": "main"}', "application/json", 422, "repository"),
+        (b'{"repository": "a", "ref": "b", "x": 1}', "application/json", 422, "x"),
+        (b"[]", "application/json", 422, "body"),
+        (b"{", "application/json", 400, "JSON"),
+        (b"\xff", "application/json", 400, "JSON"),
+        (b"[" * 60_000, "application/json", 400, "JSON"),
+        (b"", "application/json", 400, "JSON"),
+        (b" " * 70_000, "application/json", 413, "64 KiB"),
+        (b"repository=a", "application/x-www-form-urlencoded", 415, "JSON"),
+        (b'{"repository": "\\ud800", "ref": "b"}', "application/json", 422, "repository"),
+    ],
+)
+def test_a_bad_body_is_a_problem_that_says_what_is_wrong(
+    client: TestClient, body: bytes, kind: str, status: int, word: str
+) -> None:
+    response = client.post("runs", content=body, headers={"Content-Type": kind})
+
+    assert response.status_code == status
+    assert word in response.json()["detail"]
+
+
+def test_a_delivery_is_shown_without_its_secrets(house: House, client: TestClient) -> None:
+    headers = {
+        "x-gitlab-token": "hunter2",
+        "x-hub-signature-256": "sha256=aa",
+        "webhook-signature": "v1,aa",
+        "authorization": "Bearer x",
+        "cookie": "a=b",
+        "user-agent": "GitHub-Hookshot",
+    }
+    delivery = house.delivery(headers=headers)
+    house.nothing(delivery, "No run: entry 1 wants branch main")
+
+    told = client.get(f"deliveries/{delivery.id}").json()
+
+    assert {name for name, value in told["headers"].items() if value == "[hidden]"} == set(
+        headers
+    ) - {"user-agent"}
+    assert told["headers"]["user-agent"] == "GitHub-Hookshot"
+    assert told["body"] == '{"ref": "refs/heads/main"}'
+    assert told["decision"]["reason"] == "No run: entry 1 wants branch main"
+    assert told["decision"]["pipelines"][0]["started"] is False
+
+
+def test_deliveries_are_listed_with_what_was_decided(house: House, client: TestClient) -> None:
+    waiting, decided = house.delivery("d-1"), house.delivery("d-2")
+    house.nothing(decided, "No run")
+
+    page = client.get("deliveries?limit=1").json()
+    rest = client.get(page["next"]).json()
+
+    assert (page["items"][0]["id"], page["items"][0]["outcome"]) == (decided.id, "nothing")
+    assert (rest["items"][0]["id"], rest["items"][0]["outcome"]) == (waiting.id, None)
+
+
+def test_images_are_filtered_by_image_and_repository(house: House, client: TestClient) -> None:
+    house.succeeded()
+
+    assert len(client.get("images?image=registry.test/web").json()["items"]) == 1
+    assert len(client.get("images?repository=acme/web").json()["items"]) == 1
+    assert client.get("images?image=registry.test/other").json()["items"] == []
+
+
+def test_repositories_link_to_their_runs(house: House, client: TestClient) -> None:
+    house.succeeded()
+
+    link = client.get("repositories").json()["items"][0]["runs"]
+
+    assert len(client.get(link).json()["items"]) == 1
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        "Bearer",
+        "Bearer ",
+        "Bearer lading_",
+        f"Bearer {make_token()}",
+        "Basic YWRhOmFkYQ==",
+        "Bearer \xe9\xe9",
+        "bearer lading_" + "A" * 5000,
+    ],
+)
+def test_a_wrong_token_is_401(stranger: TestClient, header: str) -> None:
+    response = stranger.get("runs", headers={b"Authorization": header.encode("latin-1")})
+
+    assert response.status_code == 401
+    assert "lading token create" in response.json()["detail"]
+
+
+def test_a_token_is_refused_once_it_has_expired_or_is_removed(
+    house: House, stranger: TestClient
+) -> None:
+    expiring = house.token("expiring", expires_at=NOW + timedelta(hours=1))
+    removed = house.token("removed")
+
+    def status(token: str) -> int:
+        answer = stranger.get("runs", headers={"Authorization": f"Bearer {token}"})
+        return answer.status_code
+
+    assert (status(expiring), status(removed)) == (200, 200)
+    house.clock.forward(hours=1)
+    house.database.run(tokens.remove_token, "removed")
+    assert (status(expiring), status(removed)) == (401, 401)
+
+
+def test_a_token_in_the_address_is_not_taken(house: House, stranger: TestClient) -> None:
+    assert stranger.get(f"runs?token={house.token()}").status_code == 401
+
+
+@pytest.mark.parametrize("path", ["runs/1", "runs/77", "nothing", "runs/1;x", "%2e%2e/runs"])
+def test_a_stranger_learns_nothing_of_what_there_is(
+    house: House, stranger: TestClient, path: str
+) -> None:
+    house.succeeded()
+
+    here, there = stranger.get("runs"), stranger.get(path)
+
+    assert (there.status_code, there.content) == (here.status_code, here.content)
+
+
+def test_a_run_with_problems_tells_them(house: House, client: TestClient) -> None:
+    from pipelines.problems import Problem
+
+    run = house.run(problems=[Problem(code="P010", message="unknown key 'script'", line=5)])
+
+    told = client.get(f"runs/{run.id}").json()
+    again = client.post(f"runs/{run.id}/attempts")
+
+    assert told["state"] == State.ERROR
+    assert told["definition"]["problems"][0]["line"] == 5
+    assert again.status_code == 409
+    assert "Mend .lading.yml" in again.json()["detail"]

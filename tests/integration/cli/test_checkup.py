@@ -1,0 +1,62 @@
+"""`lading doctor` with a real engine and a real registry."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from pydantic import SecretStr
+
+from scripts.parts.registry import Registry
+from server.cli import checkup
+from server.config import (
+    EngineSettings,
+    GitSettings,
+    RegistrySettings,
+    ServerSettings,
+    Settings,
+)
+
+
+@pytest.fixture
+def settings(tmp_path: Path, engine_url: str, registry: Registry) -> Settings:
+    return Settings(
+        server=ServerSettings(data=tmp_path / "data", url="http://ci.test"),
+        engine=EngineSettings(url=engine_url),
+        hosts={
+            "forge": GitSettings(
+                kind="git",
+                url=str(tmp_path),
+                webhook_secret=SecretStr("whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"),
+            )
+        },
+        registries={
+            registry.address: RegistrySettings(
+                username=registry.username or "", password=SecretStr(registry.password or "")
+            )
+        },
+    )
+
+
+def test_all_is_well_where_all_is_well(settings: Settings) -> None:
+    said: list[str] = []
+
+    well = checkup.run(settings, said.append)
+
+    assert well, said
+    assert said[-1] == "Everything is well."
+    assert any("takes the login of" in line for line in said)
+
+
+def test_a_wrong_password_is_told_with_the_setting_to_mend(settings: Settings) -> None:
+    name, login = next(iter(settings.registries.items()))
+    wrong = login.model_copy(update={"password": SecretStr("not-the-password")})
+    said: list[str] = []
+
+    well = checkup.run(settings.model_copy(update={"registries": {name: wrong}}), said.append)
+
+    text = "\n".join(said)
+    assert not well
+    assert f"FAULT  registry {name}: no login" in text
+    assert f'check `registries."{name}"`' in text
+    assert "not-the-password" not in text

@@ -1,0 +1,319 @@
+"""What the pages say, and that hostile text stays text in them."""
+
+from __future__ import annotations
+
+import re
+from html.parser import HTMLParser
+
+import pytest
+from starlette.testclient import TestClient
+
+from pipelines.problems import Problem
+from pipelines.progress import State
+from tests.builders import House, event
+
+HOSTILE = "<img src=x onerror=alert(1)>\x1b]8;;javascript:alert(1)\x07\u202e'\"&"
+POLICY = (
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; "
+    "connect-src 'self'; form-action 'self'; frame-ancestors 'none'; base-uri 'none'"
+)
+
+
+class Seen(HTMLParser):
+    """The tags of a page, and its text."""
+
+    def __init__(self, page: str) -> None:
+        super().__init__()
+        self.tags: list[tuple[str, dict[str, str | None]]] = []
+        self.text = ""
+        self.feed(page)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, dict(attrs)))
+
+    def handle_data(self, data: str) -> None:
+        self.text += data
+
+    def named(self, tag: str) -> list[dict[str, str | None]]:
+        return [attributes for name, attributes in self.tags if name == tag]
+
+
+def test_the_list_shows_state_repository_branch_and_title(house: House, person: TestClient) -> None:
+    house.failed()
+
+    seen = Seen(person.get("/").text).text
+
+    for word in (
+        "failure",
+        "acme/web",
+        "main",
+        "Make it shine",
+        "test.unit failed",
+        "web #1",
+        "ada",
+    ):
+        assert word in seen
+
+
+def test_the_list_is_paged_and_keeps_its_filter(house: House, person: TestClient) -> None:
+    for _ in range(42):
+        house.run(happening=event(branch="dev"))
+
+    first = Seen(person.get("/?branch=dev").text)
+    older = next(a["href"] for a in first.named("a") if a.get("rel") == "next")
+    assert older is not None
+    second = Seen(person.get(older).text)
+
+    titles = [a for a in second.named("a") if a.get("class") == "title"]
+    assert "branch=dev" in older
+    assert len(titles) == 2
+
+
+def test_an_empty_list_says_what_to_do_first(person: TestClient) -> None:
+    assert "http://lading.test/webhooks/" in person.get("/").text
+    assert "No run is like that" in person.get("/?branch=none").text
+
+
+@pytest.mark.parametrize(
+    "query", ["state=odd", "before=x", "before=9999999999999999999999", "branch=%00%ff", "x=1"]
+)
+def test_strange_parameters_do_no_harm(person: TestClient, query: str) -> None:
+    assert person.get(f"/?{query}").status_code == 200
+
+
+def test_a_failed_run_opens_the_failing_step_at_its_last_lines(
+    house: House, person: TestClient
+) -> None:
+    output = b"".join(b"line %d\n" % number for number in range(1, 701)) + b"E assert 1 == 2\n"
+    run = house.failed(output)
+
+    seen = Seen(person.get(f"/runs/{run.id}").text)
+
+    lines = [div["id"] for div in seen.named("div") if div.get("class") == "line"]
+    assert "exit code 1: a command failed" in seen.text
+    assert "E assert 1 == 2" in seen.text
+    assert "201 earlier lines" in seen.text
+    assert [one for one in lines if one and one.startswith("L")][::499] == ["L202", "L701"]
+
+
+def test_a_chosen_step_is_shown_instead(house: House, person: TestClient) -> None:
+    run = house.failed()
+
+    page = person.get(f"/runs/{run.id}?step=build.web").text
+
+    assert "step 3/3" in page
+    assert "assert 1 == 2" not in page
+
+
+def test_a_run_that_pushed_shows_the_digest_and_how_to_pull_it(
+    house: House, person: TestClient
+) -> None:
+    run = house.succeeded()
+
+    seen = Seen(person.get(f"/runs/{run.id}").text).text
+
+    assert f"docker pull registry.test/web@sha256:{'ab' * 32}" in seen
+    assert "3 steps passed" in seen
+
+
+def test_the_steps_tell_how_long_they_waited_prepared_and_ran(
+    house: House, person: TestClient
+) -> None:
+    run = house.succeeded()
+
+    page = person.get(f"/runs/{run.id}").text
+
+    cells = re.findall(r'<td class="num">([^<]*)</td>', page)
+    assert cells[:3] == ["1 s", "2 s", "12 s"]
+
+
+def test_a_broken_definition_is_shown_with_the_line_that_is_wrong(
+    house: House, person: TestClient
+) -> None:
+    problem = Problem(code="P010", message="unknown key 'x'", hint="it is 'y'", line=2, column=3)
+    run = house.run(problems=[problem], definition="build:\n  x: {}\n")
+
+    page = person.get(f"/runs/{run.id}").text
+
+    assert "unknown key &#39;x&#39;" in page
+    assert 'class="line bad" id="D2"' in page
+    assert "Run again" not in page
+
+
+def test_earlier_attempts_keep_their_pages_and_output(house: House, person: TestClient) -> None:
+    run = house.failed()
+    person.post(f"/runs/{run.id}/rerun")
+
+    newest = person.get(f"/runs/{run.id}").text
+    first = person.get(f"/runs/{run.id}/attempts/1").text
+
+    assert "assert 1 == 2" not in newest
+    assert "re-run by ada" in newest
+    assert "assert 1 == 2" in first
+    assert "earlier attempt 1" in first
+
+
+def test_a_running_page_is_renewed_without_scripts_and_an_ended_one_is_not(
+    house: House, person: TestClient
+) -> None:
+    running, ended = house.run().id, house.failed().id
+
+    assert 'http-equiv="refresh"' in person.get(f"/runs/{running}").text
+    assert 'http-equiv="refresh"' not in person.get(f"/runs/{ended}").text
+
+
+def test_all_lines_of_a_long_output_can_be_read_page_by_page(
+    house: House, person: TestClient
+) -> None:
+    run = house.failed(b"".join(b"line %d\n" % number for number in range(1, 2501)))
+    address = f"/runs/{run.id}/attempts/1/steps/test.unit?from=1"
+    read: list[str] = []
+    while address:
+        page = person.get(address).text
+        read += re.findall(r"<code>(.*?)</code>", page)
+        later = re.search(r'<a href="([^"]+)">Later lines</a>', page)
+        address = later[1] if later else ""
+
+    assert read == [f"line {number}" for number in range(1, 2501)]
+
+
+def test_hostile_output_is_inert_in_the_page(house: House, person: TestClient) -> None:
+    run = house.failed(
+        b"<img src=x onerror=alert(1)>\n\x1b]8;;javascript:alert(1)\x07click\x1b]8;;\x07\n"
+        b"\x1b]52;c;ZXZpbA==\x07\x07bell\n10%\r100%\n</code></div><script>alert(1)</script>\n"
+    )
+    for address in (f"/runs/{run.id}", f"/runs/{run.id}/attempts/1/steps/test.unit"):
+        page = person.get(address).text
+        seen = Seen(page)
+
+        assert not seen.named("img")
+        assert [script["src"] for script in seen.named("script")] == [
+            seen.named("script")[0]["src"]
+        ]
+        assert "javascript:" not in page
+        assert not set("\x1b\x07\r") & set(page)
+        assert "<img src=x onerror=alert(1)>" in seen.text
+        assert "click" in seen.text
+        assert "100%" in seen.text
+        assert "10%\r" not in seen.text
+
+
+def test_hostile_words_of_git_and_hosts_are_inert_in_every_page(
+    house: House, person: TestClient
+) -> None:
+    happening = event(
+        repository=HOSTILE,
+        branch=HOSTILE,
+        title=HOSTILE,
+        author=HOSTILE,
+        actor=HOSTILE,
+        ref=HOSTILE,
+        url="javascript:alert(1)",
+    )
+    delivery = house.delivery(
+        event_type=HOSTILE, headers={HOSTILE: HOSTILE}, body=f'{{"a": "{"<script>"}"}}'.encode()
+    )
+    problem = Problem(code="P010", message=HOSTILE, hint=HOSTILE, file=HOSTILE, line=1)
+    run = house.run(happening=happening, problems=[problem], definition=HOSTILE, delivery=delivery)
+
+    for address in ("/", f"/runs/{run.id}", "/deliveries", f"/deliveries/{delivery.id}"):
+        page = person.get(address).text
+        seen = Seen(page)
+
+        assert len(seen.named("script")) == 1
+        assert not seen.named("img")
+        assert not [
+            1 for _, attributes in seen.tags for name in attributes if name.startswith("on")
+        ]
+        assert not set("\x1b\x07\u202e") & set(page)
+        assert not [a for a in seen.named("a") if (a["href"] or "").startswith("javascript")]
+
+
+@pytest.mark.parametrize(
+    "body",
+    [b'{"a": "\\ud800"}', b"\xff\xfe", b"[" * 100_000, b"", b"payload=%7B%7D", b"9" * 5000],
+)
+def test_a_delivery_with_a_strange_body_is_shown(
+    house: House, person: TestClient, body: bytes
+) -> None:
+    delivery = house.delivery(body=body)
+
+    assert person.get(f"/deliveries/{delivery.id}").status_code == 200
+
+
+def test_a_delivery_says_why_nothing_ran_and_hides_its_secret(
+    house: House, person: TestClient
+) -> None:
+    delivery = house.delivery()
+    house.nothing(delivery, "No run: `when` entry 1 wants branch main, this push was to dev")
+
+    page = person.get(f"/deliveries/{delivery.id}").text
+
+    assert "wants branch main, this push was to dev" in page
+    assert "hunter2" not in page
+    assert "this push was to dev" in person.get("/deliveries").text
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        "/runs/77",
+        "/runs/x",
+        "/runs/99999999999999999999",
+        "/runs/²",
+        "/runs/1/attempts/9",
+        "/runs/1/attempts/1/steps/test.none",
+        "/runs/1/attempts/1/steps/test.none/events",
+        "/runs/1/attempts/1/steps/..%2fx/log",
+        "/deliveries/none",
+        "/nothing",
+        "/static/0/lading.css",
+        "/static/../site.py",
+    ],
+)
+def test_what_is_not_there_is_a_404(house: House, person: TestClient, address: str) -> None:
+    house.failed()
+
+    assert person.get(address).status_code == 404
+
+
+def test_every_page_carries_the_policies(house: House, person: TestClient) -> None:
+    run = house.failed()
+
+    for address in ("/", f"/runs/{run.id}", "/deliveries", "/login", "/nothing"):
+        headers = person.get(address).headers
+        assert headers["content-security-policy"] == POLICY
+        assert headers["x-content-type-options"] == "nosniff"
+        assert headers["referrer-policy"] == "same-origin"
+
+
+def test_a_page_names_its_language_and_landmarks(house: House, person: TestClient) -> None:
+    house.failed()
+    seen = Seen(person.get("/runs/1").text)
+
+    assert seen.named("html") == [{"lang": "en"}]
+    assert seen.named("main")
+    assert seen.named("nav")
+    assert len(seen.named("h1")) == 1
+
+
+def test_static_files_may_be_kept_for_ever(person: TestClient) -> None:
+    seen = Seen(person.get("/").text)
+    address = next(link["href"] for link in seen.named("link") if link["rel"] == "stylesheet")
+    assert address is not None
+
+    response = person.get(address)
+
+    assert response.status_code == 200
+    assert response.headers["content-type"].startswith("text/css")
+    assert "immutable" in response.headers["cache-control"]
+
+
+def test_a_cancelled_run_says_by_whom(house: House, person: TestClient) -> None:
+    run = house.run()
+    person.post(f"/runs/{run.id}/cancel")
+
+    page = person.get(f"/runs/{run.id}").text
+
+    assert house.fresh(run.id).state is State.CANCELLED
+    assert "cancelled by ada" in page
