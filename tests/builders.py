@@ -1,0 +1,382 @@
+"""Rows to test with, made through the store's own verbs."""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import tempfile
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+from pipelines.events import Event, EventKind
+from pipelines.plan import (
+    BuildWork,
+    BuiltImageRef,
+    CommandsWork,
+    NamedImage,
+    Plan,
+    PushWork,
+    Stage,
+    Step,
+)
+from pipelines.problems import Problem
+from pipelines.progress import (
+    Outcome,
+    Pushed,
+    State,
+    StepEnded,
+    StepReady,
+    StepRunning,
+    StepStarted,
+)
+from server.actions import Actions, NotFoundError
+from server.auth import make_token, token_hash
+from server.hosts.port import RepositoryRef, StatusState
+from server.logs import LogStore
+from server.store import Database, deliveries, images, repositories, runs, statuses, tokens
+from server.store.database import sqlite_url
+from server.store.migrations import upgrade
+from server.store.rows import (
+    DecisionOutcome,
+    DecisionRow,
+    DeliveryRow,
+    NewDelivery,
+    NewRun,
+    PipelineDecision,
+    RepositoryRow,
+    RunRow,
+)
+
+NOW = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
+SHA = "0123456789abcdef0123456789abcdef01234567"
+DEFINITION = "build:\n  web: {}\ntest:\n  unit:\n    commands: [pytest -q]\n"
+
+
+def event(**changes: object) -> Event:
+    """A push to main."""
+    fields: dict[str, object] = {
+        "kind": EventKind.PUSH,
+        "repository": "acme/web",
+        "sha": SHA,
+        "ref": "refs/heads/main",
+        "branch": "main",
+        "default_branch": "main",
+        "title": "Make it shine",
+        "author": "Ada",
+        "actor": "ada",
+    }
+    return Event.model_validate({**fields, **changes})
+
+
+def plan() -> Plan:
+    """A build, a test in what it built, and a push."""
+    built = BuiltImageRef(build="build.web")
+    return Plan(
+        pipeline="web",
+        timeout=3600,
+        steps=(
+            Step(stage=Stage.BUILD, name="web", timeout=600, work=BuildWork()),
+            Step(
+                stage=Stage.TEST,
+                name="unit",
+                needs=("build.web",),
+                timeout=600,
+                work=CommandsWork(image=NamedImage(name="busybox"), commands=("true",)),
+            ),
+            Step(
+                stage=Stage.PUSH,
+                name="web",
+                needs=("build.web", "test.unit"),
+                timeout=600,
+                work=PushWork(image=built, repository="registry.test/web", tags=("main",)),
+            ),
+        ),
+    )
+
+
+class Clock:
+    """A clock that stands still until it is moved."""
+
+    def __init__(self, at: datetime = NOW) -> None:
+        self.at = at
+
+    def __call__(self) -> datetime:
+        return self.at
+
+    def forward(self, **by: float) -> datetime:
+        """Move it."""
+        self.at += timedelta(**by)
+        return self.at
+
+
+class NoStarter:
+    """Knows one repository, and starts nothing new in it."""
+
+    def __init__(self, house: House) -> None:
+        self._house = house
+
+    async def start(
+        self, *, repository: str, ref: str, by: str, host: str | None, pipeline: str | None
+    ) -> DecisionRow:
+        """A decision that nothing matched."""
+        if repository != "acme/web":
+            raise NotFoundError(f"there is no repository {repository!r}")
+        reason = f"{by} asked for {pipeline or 'everything'} at {ref} of {host or 'any host'}"
+        number = self._house.database.run(
+            deliveries.add_decision,
+            delivery=None,
+            repository=self._house.repository().id,
+            event=None,
+            event_key=None,
+            outcome=DecisionOutcome.NOTHING,
+            reason=reason,
+            at=self._house.clock(),
+        )
+        row = self._house.database.run(deliveries.decision, number)
+        assert row is not None
+        return row
+
+
+@functools.cache
+def _empty_database() -> bytes:
+    """A database with all tables and no rows; migrating anew for each test would take longer."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "lading.db"
+        upgrade(sqlite_url(path))
+        return path.read_bytes()
+
+
+class House:
+    """A server's rows and logs in one folder, without the server."""
+
+    def __init__(self, folder: Path) -> None:
+        path = folder / "lading.db"
+        path.write_bytes(_empty_database())
+        url = sqlite_url(path)
+        self.clock = Clock()
+        self.database = Database(url)
+        self.logs = LogStore(folder / "logs", limit=64 * 1024 * 1024)
+        self.stopping = asyncio.Event()
+        self.interrupted: list[tuple[int, int]] = []
+        self.woken = 0
+        self.actions = Actions(
+            database=self.database,
+            clock=self.clock,
+            starter=NoStarter(self),
+            wake=self._wake,
+            interrupt=lambda run, attempt: self.interrupted.append((run, attempt)),
+            tell=lambda: None,
+            run_url=lambda run: f"http://lading.test/runs/{run}",
+        )
+
+    def close(self) -> None:
+        """Let go of the database."""
+        self.database.close()
+
+    def token(self, name: str = "ada", *, expires_at: datetime | None = None) -> str:
+        """A new token's text."""
+        text = make_token()
+        self.database.run(
+            tokens.add_token,
+            name=name,
+            token_hash=token_hash(text),
+            at=self.clock(),
+            expires_at=expires_at,
+        )
+        return text
+
+    def repository(self, name: str = "acme/web", host: str = "forge") -> RepositoryRow:
+        """A repository."""
+        ref = RepositoryRef(external_id=name, full_name=name, default_branch="main")
+        return self.database.run(
+            repositories.remember_repository, host=host, ref=ref, at=self.clock()
+        )
+
+    def delivery(self, delivery_id: str = "d-1", **changes: object) -> DeliveryRow:
+        """A delivery that waits."""
+        fields: dict[str, object] = {
+            "id": deliveries.new_id(),
+            "host": "forge",
+            "delivery_id": delivery_id,
+            "event_type": "push",
+            "headers": {"x-gitlab-token": "hunter2", "x-github-event": "push"},
+            "body": b'{"ref": "refs/heads/main"}',
+            "received_at": self.clock(),
+        }
+        new = NewDelivery.model_validate({**fields, **changes})
+        self.database.run(deliveries.add_deliveries, [new])
+        row = self.database.run(deliveries.delivery, new.id)
+        assert row is not None
+        return row
+
+    def nothing(self, delivery: DeliveryRow, reason: str) -> None:
+        """Decide that a delivery starts nothing."""
+        self.database.run(
+            deliveries.add_decision,
+            delivery=delivery.id,
+            repository=self.repository().id,
+            event=event(branch="dev", ref="refs/heads/dev"),
+            event_key=None,
+            outcome=DecisionOutcome.NOTHING,
+            reason=reason,
+            pipelines=[
+                PipelineDecision(
+                    pipeline="web", file=".lading.yml", start=False, reason=reason, conditions=()
+                )
+            ],
+            at=self.clock(),
+        )
+
+    def run(
+        self,
+        *,
+        happening: Event | None = None,
+        of: Plan | None = None,
+        problems: Sequence[Problem] = (),
+        delivery: DeliveryRow | None = None,
+        definition: str = DEFINITION,
+    ) -> RunRow:
+        """A run that waits; with problems one that ended in error."""
+        happening = happening or event()
+        repository = self.repository(happening.repository)
+        decision = self.database.run(
+            deliveries.add_decision,
+            delivery=None if delivery is None else delivery.id,
+            repository=repository.id,
+            event=happening,
+            event_key=None,
+            outcome=DecisionOutcome.STARTED,
+            reason="1 pipeline started",
+            at=self.clock(),
+        )
+        new = NewRun(
+            pipeline="web",
+            file=".lading.yml",
+            definition=definition,
+            plan=None if problems else of or plan(),
+            problems=tuple(problems),
+            sentence=problems[0].message if problems else "",
+        )
+        number = self.database.run(
+            runs.add_run,
+            repository=repository.id,
+            decision=decision,
+            event=happening,
+            new=new,
+            at=self.clock(),
+        )
+        self.database.run(
+            deliveries.set_decision_pipelines,
+            decision,
+            [
+                PipelineDecision(
+                    pipeline="web", file=".lading.yml", start=True, reason="matches", run=number
+                )
+            ],
+        )
+        return self.fresh(number)
+
+    def fresh(self, number: int) -> RunRow:
+        """A run as it stands now."""
+        row = self.database.run(runs.run, number)
+        assert row is not None
+        return row
+
+    def take(self) -> None:
+        """Let the oldest waiting attempt begin."""
+        self.database.run(runs.claim_attempt, at=self.clock())
+
+    def begin(self, run: int, key: str, *, attempt: int = 1) -> None:
+        """A step is ready, prepares for two seconds, and runs."""
+        facts = (
+            StepReady(step=key, at=self.clock()),
+            StepStarted(step=key, at=self.clock.forward(seconds=1)),
+            StepRunning(step=key, at=self.clock.forward(seconds=2)),
+        )
+        self.database.run(runs.record_facts, run, attempt, facts)
+
+    def end(
+        self,
+        run: int,
+        key: str,
+        state: State = State.SUCCESS,
+        *,
+        attempt: int = 1,
+        exit_code: int | None = 0,
+        message: str = "",
+    ) -> None:
+        """A step ends twelve seconds later."""
+        pushed = None
+        if key.startswith("push.") and state is State.SUCCESS:
+            pushed = Pushed(
+                repository="registry.test/web",
+                digest=f"sha256:{'ab' * 32}",
+                size=1234,
+                tags=("main", "sha-0123456789ab"),
+            )
+        outcome = Outcome(state=state, exit_code=exit_code, message=message, pushed=pushed)
+        fact = StepEnded(step=key, at=self.clock.forward(seconds=12), outcome=outcome)
+        self.database.run(runs.record_facts, run, attempt, [fact])
+        if pushed is not None:
+            self.database.run(
+                images.add_image_version,
+                run=self.fresh(run),
+                attempt=attempt,
+                step=key,
+                pushed=pushed,
+                at=self.clock(),
+            )
+
+    def finish(self, run: int, state: State, sentence: str, *, attempt: int = 1) -> None:
+        """The attempt ends."""
+        self.database.run(
+            runs.end_attempt, run, attempt, state=state, sentence=sentence, at=self.clock()
+        )
+
+    def write(self, run: int, key: str, data: bytes, *, attempt: int = 1) -> None:
+        """Output of a step, and its end."""
+        writer = self.logs.open(run, attempt, key)
+        writer.write(1, data)
+        writer.close()
+        self.logs.end(run, attempt, key)
+
+    def succeeded(self) -> RunRow:
+        """A run all of whose steps passed."""
+        run = self.run().id
+        self.take()
+        for key in ("build.web", "test.unit", "push.web"):
+            self.begin(run, key)
+            self.write(run, key, f"output of {key}\n".encode())
+            self.end(run, key)
+        self.finish(run, State.SUCCESS, "3 steps passed in 45 s")
+        self.database.run(
+            statuses.want_status,
+            run=self.fresh(run),
+            attempt=1,
+            state=StatusState.SUCCESS,
+            description="3 steps passed in 45 s",
+            target_url=f"http://lading.test/runs/{run}",
+            at=self.clock(),
+        )
+        return self.fresh(run)
+
+    def failed(self, output: bytes = b"E   assert 1 == 2\n") -> RunRow:
+        """A run whose test failed."""
+        run = self.run().id
+        self.take()
+        self.begin(run, "build.web")
+        self.write(run, "build.web", b"step 1/3\nstep 2/3\nstep 3/3\n")
+        self.end(run, "build.web")
+        self.begin(run, "test.unit")
+        self.write(run, "test.unit", output)
+        message = "exit code 1: a command failed; its last lines say why"
+        self.end(run, "test.unit", State.FAILURE, exit_code=1, message=message)
+        self.end(
+            run, "push.web", State.SKIPPED, exit_code=None, message="skipped: test.unit failed"
+        )
+        self.finish(run, State.FAILURE, "test.unit failed: exit code 1")
+        return self.fresh(run)
+
+    def _wake(self) -> None:
+        self.woken += 1
