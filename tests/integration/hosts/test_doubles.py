@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from typing import Any
 
-import httpx
+import httpx2
 import pytest
 
 from pipelines.events import Event, EventKind
@@ -26,34 +26,34 @@ GITLAB_STATUS = f"/api/v4/projects/15/statuses/{SHA}"
 
 
 @pytest.fixture
-def github(served_github: tuple[GitHubDouble, httpx.Client]) -> tuple[GitHubDouble, httpx.Client]:
+def github(served_github: tuple[GitHubDouble, httpx2.Client]) -> tuple[GitHubDouble, httpx2.Client]:
     served_github[0].requests.clear()
     served_github[0].statuses.clear()
     return served_github
 
 
 @pytest.fixture(scope="module")
-def served_github() -> Iterator[tuple[GitHubDouble, httpx.Client]]:
+def served_github() -> Iterator[tuple[GitHubDouble, httpx2.Client]]:
     double = GitHubDouble()
     double.add_repository("acme/web")
     headers = {"Authorization": f"token {double.token}"}
-    with serve(double.app) as url, httpx.Client(base_url=url, headers=headers) as client:
+    with serve(double.app) as url, httpx2.Client(base_url=url, headers=headers) as client:
         yield double, client
 
 
 @pytest.fixture
-def gitlab(served_gitlab: tuple[GitLabDouble, httpx.Client]) -> tuple[GitLabDouble, httpx.Client]:
+def gitlab(served_gitlab: tuple[GitLabDouble, httpx2.Client]) -> tuple[GitLabDouble, httpx2.Client]:
     served_gitlab[0].requests.clear()
     served_gitlab[0].statuses.clear()
     return served_gitlab
 
 
 @pytest.fixture(scope="module")
-def served_gitlab() -> Iterator[tuple[GitLabDouble, httpx.Client]]:
+def served_gitlab() -> Iterator[tuple[GitLabDouble, httpx2.Client]]:
     double = GitLabDouble()
     double.add_project("acme/web")
     headers = {"PRIVATE-TOKEN": double.token}
-    with serve(double.app) as url, httpx.Client(base_url=url, headers=headers) as client:
+    with serve(double.app) as url, httpx2.Client(base_url=url, headers=headers) as client:
         yield double, client
 
 
@@ -70,7 +70,7 @@ def served_gitlab() -> Iterator[tuple[GitLabDouble, httpx.Client]]:
     ],
 )
 def test_github_refuses_a_status_that_is_not_as_described(
-    github: tuple[GitHubDouble, httpx.Client], wrong: object
+    github: tuple[GitHubDouble, httpx2.Client], wrong: object
 ) -> None:
     double, client = github
 
@@ -90,7 +90,7 @@ def test_github_refuses_a_status_that_is_not_as_described(
     ],
 )
 def test_gitlab_refuses_a_status_that_is_not_as_described(
-    gitlab: tuple[GitLabDouble, httpx.Client], wrong: object
+    gitlab: tuple[GitLabDouble, httpx2.Client], wrong: object
 ) -> None:
     double, client = gitlab
 
@@ -98,7 +98,7 @@ def test_gitlab_refuses_a_status_that_is_not_as_described(
     assert double.statuses == []
 
 
-def test_github_takes_a_status_and_lists_it(github: tuple[GitHubDouble, httpx.Client]) -> None:
+def test_github_takes_a_status_and_lists_it(github: tuple[GitHubDouble, httpx2.Client]) -> None:
     _, client = github
 
     made = client.post(GITHUB_STATUS, json={"state": "success", "context": "lading/web"})
@@ -107,7 +107,7 @@ def test_github_takes_a_status_and_lists_it(github: tuple[GitHubDouble, httpx.Cl
     assert (made.status_code, [row["state"] for row in listed]) == (201, ["success"])
 
 
-def test_github_shows_the_newest_status_first(github: tuple[GitHubDouble, httpx.Client]) -> None:
+def test_github_shows_the_newest_status_first(github: tuple[GitHubDouble, httpx2.Client]) -> None:
     double, client = github
     for state in ("pending", "success"):
         client.post(GITHUB_STATUS, json={"state": state, "context": "Lading/web"})
@@ -128,7 +128,7 @@ def test_github_shows_the_newest_status_first(github: tuple[GitHubDouble, httpx.
     ],
 )
 def test_gitlab_goes_forward_only(
-    gitlab: tuple[GitLabDouble, httpx.Client], states: list[str], answers: list[int]
+    gitlab: tuple[GitLabDouble, httpx2.Client], states: list[str], answers: list[int]
 ) -> None:
     _, client = gitlab
 
@@ -141,7 +141,7 @@ def test_gitlab_goes_forward_only(
 
 
 def test_a_wrong_token_is_refused(
-    github: tuple[GitHubDouble, httpx.Client], gitlab: tuple[GitLabDouble, httpx.Client]
+    github: tuple[GitHubDouble, httpx2.Client], gitlab: tuple[GitLabDouble, httpx2.Client]
 ) -> None:
     wrong = {"Authorization": "token no", "PRIVATE-TOKEN": "no"}
 
@@ -150,14 +150,14 @@ def test_a_wrong_token_is_refused(
 
 
 def test_what_is_not_described_is_not_there(
-    github: tuple[GitHubDouble, httpx.Client], gitlab: tuple[GitLabDouble, httpx.Client]
+    github: tuple[GitHubDouble, httpx2.Client], gitlab: tuple[GitLabDouble, httpx2.Client]
 ) -> None:
     assert github[1].get("/repos/acme/web/secrets").status_code == 404
     assert gitlab[1].get("/api/v4/projects").status_code == 404
 
 
 def test_failures_come_on_order_and_are_recorded(
-    github: tuple[GitHubDouble, httpx.Client],
+    github: tuple[GitHubDouble, httpx2.Client],
 ) -> None:
     double, client = github
     double.fail_next(2, 503, {"Retry-After": "3"}, {"message": "no"})
@@ -169,11 +169,11 @@ def test_failures_come_on_order_and_are_recorded(
     assert [sent.answered for sent in double.requests] == [503, 503, 200]
 
 
-def test_a_hang_ends_with_the_client(github: tuple[GitHubDouble, httpx.Client]) -> None:
+def test_a_hang_ends_with_the_client(github: tuple[GitHubDouble, httpx2.Client]) -> None:
     double, client = github
     double.hang_next()
 
-    with pytest.raises(httpx.ReadTimeout):
+    with pytest.raises(httpx2.ReadTimeout):
         client.get("/user", timeout=0.1)
 
     assert client.get("/user").status_code == 200

@@ -1,0 +1,1 @@
+"""`scripts/demo`: the main job on real parts, before a person's eyes."""
