@@ -187,8 +187,7 @@ CODES: dict[str, Explanation] = {
     ),
     "P091": _explain(
         "file not read",
-        "The pipeline file is not a plain file (a symbolic link, a submodule), or it is too "
-        "large.",
+        "The pipeline file is not a plain file (a symbolic link, a submodule), or it is too large.",
         "Make it a plain file of at most 256 KiB.",
     ),
 }

@@ -329,8 +329,8 @@ def _listen(address: str, port: int) -> socket.socket:
         return socket.create_server((address, port), family=family, backlog=BACKLOG)
     except OSError as error:
         message = (
-            f"cannot listen on {address}, port {port} ({os.strerror(error.errno or 0)}): set `server.address` "
-            "and `server.port` to ones that are free here"
+            f"cannot listen on {address}, port {port} ({os.strerror(error.errno or 0)}): set "
+            "`server.address` and `server.port` to ones that are free here"
         )
         raise CannotListenError(message) from error
 
