@@ -19,7 +19,8 @@ from pipelines.source import GitSource
 from pipelines.testing import commands_step, plan_of
 from tests.integration.engine.bench import Bench, engine_at, run
 
-WATCHFUL = Patience(every=0.3, silence=1.5)
+PATIENT = Patience(every=0.3, silence=20)
+IMPATIENT = Patience(every=0.3, silence=1)
 
 
 class Wire:
@@ -29,18 +30,18 @@ class Wire:
         self.url = f"unix://{path}"
         self._target = target
         self._broken = False
-        self._pairs: list[tuple[socket, socket]] = []
+        self._pairs: list[tuple[socket, socket, bytearray]] = []
         self._threads: list[threading.Thread] = []
         self._listening = socket(AF_UNIX)
         self._listening.bind(str(path))
         self._listening.listen(64)
         self._spawn(self._accept)
 
-    def drop(self) -> None:
-        """End every connection; new ones may come."""
-        pairs, self._pairs = self._pairs, []
-        for pair in pairs:
-            for end in pair:
+    def drop(self, *, only: str = "") -> None:
+        """End every connection, or those that asked for something; new ones may come."""
+        for near, far, asked in [pair for pair in self._pairs if only.encode() in pair[2]]:
+            asked.clear()
+            for end in (near, far):
                 with contextlib.suppress(OSError):
                     end.shutdown(SHUT_RDWR)
 
@@ -78,21 +79,23 @@ class Wire:
                 near.close()
                 continue
             far = socket(AF_UNIX)
-            self._pairs.append((near, far))
-            self._spawn(self._carry, near, far)
+            asked = bytearray()
+            self._pairs.append((near, far, asked))
+            self._spawn(self._carry, near, far, asked)
 
-    def _carry(self, near: socket, far: socket) -> None:
+    def _carry(self, near: socket, far: socket, asked: bytearray) -> None:
         with near, far:
             far.connect(self._target)
-            back = threading.Thread(target=_copy, args=(far, near), daemon=True)
+            back = threading.Thread(target=_copy, args=(far, near, bytearray()), daemon=True)
             back.start()
-            _copy(near, far)
+            _copy(near, far, asked)
             back.join()
 
 
-def _copy(source: socket, sink: socket) -> None:
+def _copy(source: socket, sink: socket, seen: bytearray) -> None:
     with contextlib.suppress(OSError):
         while data := source.recv(65536):
+            seen += data[:200]
             sink.sendall(data)
     for end in (source, sink):
         with contextlib.suppress(OSError):
@@ -111,7 +114,7 @@ def wired(wire: Wire, bench: Bench, source: GitSource) -> Iterator[Bench]:
     """A bench behind the wire; what it leaves, the one before the wire sees."""
     with engine_at(wire.url) as engine:
         run(bench.engine.connected())
-        yield Bench(engine=engine, server=bench.server, source=source, patience=WATCHFUL)
+        yield Bench(engine=engine, server=bench.server, source=source, patience=PATIENT)
 
 
 def test_output_is_whole_though_the_connection_broke(
@@ -137,6 +140,20 @@ def test_output_is_whole_though_the_connection_broke(
     assert output.of(2).splitlines() == [b"e %d" % n for n in range(60)]
 
 
+def test_the_last_words_are_kept_though_the_connection_broke_just_before(
+    wire: Wire, wired: Bench, busybox_image: str
+) -> None:
+    async def work() -> State:
+        step = commands_step("a", "echo up; sleep 0.3; echo late", image=busybox_image)
+        going = asyncio.create_task(wired.run(plan_of(step)))
+        await wired.until("test.a", "\nup\n")
+        wire.drop(only="/attach?")
+        return (await going).state
+
+    assert run(work()) is State.SUCCESS
+    assert wired.outputs.text("test.a").endswith("\nup\nlate\n")
+
+
 def test_a_step_that_ended_while_the_engine_was_away_keeps_its_end(
     wire: Wire, wired: Bench, busybox_image: str
 ) -> None:
@@ -156,6 +173,8 @@ def test_a_step_that_ended_while_the_engine_was_away_keeps_its_end(
 def test_an_engine_that_stays_away_is_an_error_that_names_it(
     wire: Wire, wired: Bench, bench: Bench, busybox_image: str
 ) -> None:
+    wired.patience = IMPATIENT
+
     async def work() -> tuple[State, str]:
         step = commands_step("a", "echo up; sleep 600", image=busybox_image)
         going = asyncio.create_task(wired.run(plan_of(step)))
