@@ -27,7 +27,8 @@ _SIGNALS = {
     25: "its file size limit (SIGXFSZ)",
     31: "a system call that is not allowed (SIGSYS)",
 }
-_KILLED = 137
+KILLED = 137
+"""128 + SIGKILL: by the kernel for want of memory, or by whoever stopped it."""
 
 
 def describe(exit_code: int, *, out_of_memory: bool = False, memory: int | None = None) -> str:
@@ -40,7 +41,7 @@ def describe(exit_code: int, *, out_of_memory: bool = False, memory: int | None 
     """
     limit = f" (limit {format_size(memory)})" if memory else ""
     told = f"exit code {exit_code}"
-    if exit_code == _KILLED:
+    if exit_code == KILLED:
         sure = "" if out_of_memory else "most likely "
         return f"{told}: the container was killed, {sure}out of memory{limit}"
     if out_of_memory:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import fcntl
+import gc
 import os
 import signal
 import socket
@@ -349,7 +350,10 @@ async def _serve(settings: Settings) -> None:
         access_log=False,
         log_config=None,
         server_header=False,
+        proxy_headers=False,  # nothing here depends on who connects
         timeout_graceful_shutdown=STREAM_SECONDS,
     )
     log.info("lading serves", url=lading.url, port=port, hosts=sorted(lading.hosts))
+    gc.collect()
+    gc.freeze()  # what is wired now stays: collections need not walk through it again
     await _Server(config, lading.stopping).serve(sockets=[listener])

@@ -38,6 +38,7 @@ log = structlog.get_logger(__name__)
 
 AT_ONCE = 8  # deliveries read side by side; those of one repository one after the other
 TRIES = 3
+PAUSE = 1.0  # seconds between two deliveries while many come in
 POLL = 1.0  # seconds; the wake-up is only a hint, the rows are the truth
 FETCH_WAITS = (1.0, 5.0, 30.0, 90.0)  # seconds before each further try to fetch a commit
 
@@ -99,7 +100,7 @@ class Intake:
     async def _take(self) -> bool:
         """Start reading as many deliveries as there is room for; False where none waits."""
         if self._pressure.high():
-            await asyncio.sleep(2 * self._pressure.WINDOW)
+            await asyncio.sleep(PAUSE)
             room = 1 - len(self._tasks)
         else:
             room = AT_ONCE - len(self._tasks)

@@ -36,7 +36,7 @@ from server.hosts.port import RepositoryRef, StatusState
 from server.logs import LogStore
 from server.store import Database, deliveries, images, repositories, runs, statuses, tokens
 from server.store.database import sqlite_url
-from server.store.migrations import upgrade
+from server.store.migrations import run as upgrade
 from server.store.rows import (
     DecisionOutcome,
     DecisionRow,

@@ -10,7 +10,7 @@ from typing import Any
 
 from docker.errors import APIError, NotFound
 
-from pipelines.endings import describe
+from pipelines.endings import KILLED, describe
 from pipelines.engine.client import ENGINE_ERRORS, Engine, Stream, gone, reason
 from pipelines.engine.containers import (
     WORKSPACE,
@@ -25,6 +25,7 @@ from pipelines.engine.lane import Lane
 from pipelines.engine.stream import Demultiplexer, Raw, pump, read_pieces
 from pipelines.executor import Output
 from pipelines.plan import CommandsWork, Step
+from pipelines.problems import LadingError
 from pipelines.progress import Outcome, State
 
 _CONFLICT = 409
@@ -32,6 +33,9 @@ _EVENT_DELAY = 0.5
 """Seconds an event may come later than the end of the output, before the engine is asked."""
 _EVENT_USUAL = 0.1
 """Seconds within which the event comes where nothing went wrong."""
+_WITNESS_DELAY = 0.1
+_WITNESS_TRIES = 5
+"""The engine hears of a kill for want of memory on another way than of the end: ask again."""
 _DRAIN = 5.0
 """Seconds without a byte after which the output of an ended container counts as whole."""
 
@@ -144,12 +148,28 @@ class RunningStep:
         self._breaks = self._engine.ends.breaks
         self._pumping = self._pump(self._prepared)
         try:
-            await self._engine.call(self._engine.client.start, self._container)
-        except ENGINE_ERRORS:
+            await self._start()
+        except (LadingError, *ENGINE_ERRORS):
             self._prepared.stream.cut()
             self._engine.ends.forget(self._container)
             raise
         self._started = True
+
+    async def _start(self) -> None:
+        """Start it once, also where the engine goes away before it has answered."""
+        while True:
+            try:
+                await self._engine.call(self._engine.client.start, self._container)
+            except APIError:
+                raise
+            except ENGINE_ERRORS:
+                # It may run by now, or be over: a second start would run it twice.
+                state = await self._inspect()
+                while state is None:
+                    state = await self._inspect()
+                if state.get("Status") == "created":
+                    continue
+            return
 
     def terminate(self, grace: float) -> None:
         """SIGTERM now, SIGKILL for everything in the container after `grace` seconds."""
@@ -179,7 +199,7 @@ class RunningStep:
                 f"(exit code {code}): run again"
             )
             return Outcome(state=State.ERROR, exit_code=code, message=message)
-        killed = await self._out_of_memory()
+        killed = await self._out_of_memory(code)
         message = describe(code, out_of_memory=killed, memory=self._limits.memory)
         return Outcome(state=State.FAILURE, exit_code=code, message=message)
 
@@ -265,12 +285,20 @@ class RunningStep:
                 self._prepared.stream.cut()
         self._pumping.result()
 
-    async def _out_of_memory(self) -> bool:
-        try:
-            found = await self._engine.call(self._engine.client.inspect_container, self._container)
-        except ENGINE_ERRORS:
-            return False  # the exit code stands; only its reason stays a guess
-        return bool(found["State"].get("OOMKilled"))
+    async def _out_of_memory(self, code: int) -> bool:
+        """Whether the engine saw the kernel kill something in the container."""
+        tries = _WITNESS_TRIES if code == KILLED and not self._interruption.requested else 1
+        for number in range(tries):
+            await asyncio.sleep(_WITNESS_DELAY if number else 0)
+            try:
+                found = await self._engine.call(
+                    self._engine.client.inspect_container, self._container
+                )
+            except ENGINE_ERRORS:
+                return False  # the exit code stands; only its reason stays a guess
+            if found["State"].get("OOMKilled"):
+                return True
+        return False
 
     async def _terminate(self, grace: float) -> None:
         await self._kill("SIGTERM")

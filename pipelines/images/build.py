@@ -10,6 +10,7 @@ from pipelines.endings import describe
 from pipelines.executor import STDOUT
 from pipelines.images.context import BuildContext, ContextError, context_stream, read_context
 from pipelines.images.dockerfile import base_images, instruction_lines
+from pipelines.images.labels import add_labels
 from pipelines.images.pull import ensure_image
 from pipelines.images.refusals import Refusal, explain, read_refusal
 from pipelines.images.session import ImageSession
@@ -86,8 +87,10 @@ async def build_image(
         await ensure_image(session, base)
     log = BuildLog()
     refused = await session.stream(
-        lambda: _read_build(session, work, source, context, log, labels=labels, memory=memory)
+        lambda: _read_build(session, work, source, context, log, memory=memory)
     )
+    if labels and log.image_id is not None and not (refused or log.error):
+        refused = await session.stream(lambda: _label(session, log, labels))
     if refused or log.error or log.image_id is None:
         return _failed(session, work, context, log, refused)
     built = Built(image_id=log.image_id, cached_steps=log.cached, total_steps=log.total)
@@ -101,7 +104,6 @@ def _read_build(
     context: BuildContext,
     log: BuildLog,
     *,
-    labels: dict[str, str],
     memory: int,
 ) -> list[str]:
     client = session.engine.streams
@@ -113,7 +115,6 @@ def _read_build(
             dockerfile=context.dockerfile,
             buildargs=work.args,
             target=work.target or "",
-            labels=labels,
             container_limits={"memory": memory, "memswap": memory},
             pull=False,
             rm=True,
@@ -125,6 +126,14 @@ def _read_build(
             for entry in entries:
                 if text := log.take(entry):
                     session.output.write(STDOUT, text.encode())
+    return []
+
+
+def _label(session: ImageSession, log: BuildLog, labels: dict[str, str]) -> list[str]:
+    try:
+        log.image_id = add_labels(session.engine.client, str(log.image_id), labels)
+    except LookupError as error:
+        return [str(error)]
     return []
 
 

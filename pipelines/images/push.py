@@ -34,9 +34,15 @@ async def push_image(session: ImageSession, work: PushWork, image_id: str) -> Pu
             f"push to {work.repository} gave its tags different digests "
             f"({', '.join(sorted(digests)) or 'none'}): somebody else may write there; run again",
         )
+    digest = digests.pop()
+    # The engine remembers where it pushed to; as long as it does, the image counts as in use.
+    with contextlib.suppress(APIError):
+        await session.engine.call(
+            session.engine.client.remove_image, f"{work.repository}@{digest}", noprune=True
+        )
     return Pushed(
         repository=work.repository,
-        digest=digests.pop(),
+        digest=digest,
         size=int(manifests[0]["Size"]),
         tags=work.tags,
     )

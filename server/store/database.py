@@ -58,8 +58,8 @@ class Database:
     """
 
     def __init__(self, url: str) -> None:
-        self._writing = _engine(url, begin="BEGIN IMMEDIATE", readers=1)
-        self._reading = _engine(url, begin="BEGIN", readers=READERS)
+        self._writing = _engine(url, begin="BEGIN IMMEDIATE", connections=2)
+        self._reading = _engine(url, begin="BEGIN", connections=READERS)
         self._jobs: queue.SimpleQueue[_Job[Any] | None] = queue.SimpleQueue()
         self._pool = ThreadPoolExecutor(READERS, thread_name_prefix="store-read")
         self._writer = threading.Thread(target=self._write_loop, name="store-write", daemon=True)
@@ -113,6 +113,11 @@ class Database:
         return job.future
 
     def _write_loop(self) -> None:
+        # One connection for good: taking it from the pool and giving it back costs more than a row.
+        with self._writing.connect() as conn:
+            self._write_groups(conn)
+
+    def _write_groups(self, conn: Connection) -> None:
         while (first := self._jobs.get()) is not None:
             group = [first]
             stop = False
@@ -125,20 +130,20 @@ class Database:
                     stop = True
                     break
                 group.append(job)
-            self._commit(group)
+            self._commit(conn, group)
             if stop:
                 return
 
-    def _commit(self, group: list[_Job[Any]]) -> None:
+    def _commit(self, conn: Connection, group: list[_Job[Any]]) -> None:
         try:
-            with self._writing.begin() as conn:
+            with conn.begin():
                 results = list(_run_group(conn, group))
         except Exception as error:  # noqa: BLE001 - handed to the callers below
             if len(group) == 1:
                 _settle([(group[0], None, _translated(error))])
                 return
             for job in group:
-                self._commit([job])
+                self._commit(conn, [job])
             return
         _settle([(job, result, None) for job, result in results])
 
@@ -184,11 +189,11 @@ def _translated(error: Exception) -> Exception:
     return error
 
 
-def _engine(url: str, *, begin: str, readers: int) -> Engine:
+def _engine(url: str, *, begin: str, connections: int) -> Engine:
     engine = sa.create_engine(
         url,
         poolclass=sa.pool.QueuePool,
-        pool_size=readers,
+        pool_size=connections,
         max_overflow=0,
         connect_args={"check_same_thread": False, "timeout": BUSY_MS / 1000},
     )

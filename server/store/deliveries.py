@@ -25,10 +25,11 @@ from server.store.rows import (
 from server.store.tables import decisions, deliveries
 
 _ADD = sqlite.insert(deliveries).on_conflict_do_nothing()
-_KNOWN = sa.select(deliveries.c.id, deliveries.c.host, deliveries.c.delivery_id).where(
-    deliveries.c.delivery_id.in_(sa.bindparam("ids", expanding=True))
+_STORED = sa.select(deliveries.c.id).where(deliveries.c.id.in_(sa.bindparam("ids", expanding=True)))
+_EARLIER = sa.select(deliveries.c.id).where(
+    deliveries.c.host == sa.bindparam("host"),
+    deliveries.c.delivery_id == sa.bindparam("delivery_id"),
 )
-
 
 _COUNT = itertools.count()
 
@@ -61,11 +62,14 @@ def add_deliveries(conn: Connection, items: Sequence[NewDelivery]) -> Sequence[s
             for item in items
         ],
     )
-    known = {
-        (row.host, row.delivery_id): str(row.id)
-        for row in conn.execute(_KNOWN, {"ids": [item.delivery_id for item in items]})
-    }
-    return [known[item.host, item.delivery_id] for item in items]
+    stored = set(conn.execute(_STORED, {"ids": [item.id for item in items]}).scalars())
+    return [item.id if item.id in stored else _earlier(conn, item) for item in items]
+
+
+def _earlier(conn: Connection, item: NewDelivery) -> str:
+    """The id of the row that stands in the way of a delivery told before."""
+    same = {"host": item.host, "delivery_id": item.delivery_id}
+    return str(conn.execute(_EARLIER, same).scalar_one())
 
 
 def waiting_deliveries(conn: Connection, limit: int) -> list[DeliveryRow]:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import base64
 import importlib.util
+import itertools
 import re
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -100,13 +101,23 @@ def test_a_configuration_can_be_loaded(block: Block, tmp_path: Path) -> None:
 def _faults(text: str, folder: Path) -> list[str]:
     """What is wrong with a configuration, once its `…` stand for something."""
     path = folder / "config.toml"
-    secret = text.replace('"whsec_…"', f'"{KEY}"').replace('"…"', '"0123456789abcdef"')
-    path.write_text(secret, encoding="utf-8")
+    path.write_text(re.sub(r'"(whsec_)?…"', _secret_of(text), text), encoding="utf-8")
     try:
         make_hosts(load(path, {}))
     except ConfigInvalidError as error:
         return [f"{fault.setting} {fault.wrong}" for fault in error.faults]
     return []
+
+
+def _secret_of(text: str) -> Callable[[re.Match[str]], str]:
+    """Another secret for each `…`, as a person would choose."""
+    numbers = itertools.count(len(text))
+
+    def secret(found: re.Match[str]) -> str:
+        key = base64.b64encode(next(numbers).to_bytes(32, "big")).decode()
+        return f'"{found.group(1) or ""}{key}"'
+
+    return secret
 
 
 @every_block("sh")

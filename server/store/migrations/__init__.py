@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 
 import sqlalchemy as sa
@@ -12,35 +14,61 @@ HEAD = "0001"
 """The newest revision in `versions/`; a test compares it with Alembic's own view."""
 
 
+TOO_NEW = 3
+"""Exit code of `python -m server.store.migrations` for a revision it does not know."""
+
+
+class MigrationError(LadingError):
+    """The tables could not be changed."""
+
+
 class SchemaTooNewError(LadingError):
     """The database was written by a newer Lading."""
 
 
 def upgrade(url: str) -> None:
-    """Bring the database to `HEAD`; does nothing, and loads nothing, where it is there already.
+    """Bring the database to `HEAD`; does nothing where it is there already.
 
     Raises:
         SchemaTooNewError: It stands at a revision that this version does not know.
+        MigrationError: Alembic could not do it; the database stands at the last whole revision.
     """
     current = _current(url)
     if current == HEAD:
         return
-    # Alembic takes 10 MB of memory: it is loaded only where there is something to do.
-    from alembic import command
-    from alembic.config import Config
-    from alembic.util.exc import CommandError
-
-    config = Config()
-    config.set_main_option("script_location", str(Path(__file__).parent))
-    config.set_main_option("sqlalchemy.url", url.replace("%", "%%"))
-    try:
-        command.upgrade(config, "head")
-    except CommandError as error:
+    # In a process of its own: Alembic takes 10 MB, which a server would keep for good.
+    done = subprocess.run(
+        [sys.executable, "-m", "server.store.migrations"],
+        input=url,
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd=Path(__file__).parents[3],
+    )
+    if done.returncode == TOO_NEW:
         message = (
             f"the database stands at revision {current}, which this version of Lading does not "
             "know: start the newer version that wrote it, or restore a backup from before"
         )
-        raise SchemaTooNewError(message) from error
+        raise SchemaTooNewError(message)
+    if done.returncode != 0:
+        message = f"the database could not be brought up to date: {done.stderr.strip()[-2000:]}"
+        raise MigrationError(message)
+
+
+def run(url: str) -> None:
+    """Let Alembic bring the database to the newest revision, in this process.
+
+    Raises:
+        alembic.util.exc.CommandError: The database stands at a revision that is not in `versions/`.
+    """
+    from alembic import command
+    from alembic.config import Config
+
+    config = Config()
+    config.set_main_option("script_location", str(Path(__file__).parent))
+    config.set_main_option("sqlalchemy.url", url.replace("%", "%%"))
+    command.upgrade(config, "head")
 
 
 def _current(url: str) -> str | None:

@@ -17,7 +17,7 @@ from pipelines.problems import ExecutorUnavailableError
 from pipelines.progress import State
 from pipelines.source import GitSource
 from pipelines.testing import commands_step, plan_of
-from tests.integration.engine.bench import Bench, engine_at, run
+from tests.integration.engine.bench import Bench, engine_at, run, until
 
 PATIENT = Patience(every=0.3, silence=20)
 IMPATIENT = Patience(every=0.3, silence=1)
@@ -44,6 +44,10 @@ class Wire:
             for end in (near, far):
                 with contextlib.suppress(OSError):
                     end.shutdown(SHUT_RDWR)
+
+    def asked(self, word: str) -> bool:
+        """Whether somebody has asked for it."""
+        return any(word.encode() in asked for _, _, asked in self._pairs)
 
     def cut(self) -> None:
         """As if the engine were killed: no connection any more."""
@@ -200,3 +204,17 @@ def test_no_engine_at_all_is_told_with_what_to_do(folder: Path, source: GitSourc
             await executor.close()
 
     run(work())
+
+
+def test_a_step_whose_start_was_never_answered_runs_once(
+    wire: Wire, wired: Bench, busybox_image: str
+) -> None:
+    async def work() -> State:
+        step = commands_step("a", "echo x >> ran; cat ran; sleep 0.3", image=busybox_image)
+        going = asyncio.create_task(wired.run(plan_of(step)))
+        await until(lambda: wire.asked("/start"))
+        wire.drop(only="/start")
+        return (await going).state
+
+    assert run(work()) is State.SUCCESS
+    assert wired.outputs.text("test.a").endswith("\nx\n")

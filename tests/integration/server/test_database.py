@@ -86,7 +86,7 @@ def test_a_caller_that_was_cancelled_leaves_its_row_and_disturbs_nobody(
 
 
 def test_a_database_that_is_locked_too_long_says_so(database: Database, tmp_path: Path) -> None:
-    database.run(_execute, "PRAGMA busy_timeout=50")
+    asyncio.run(database.write(_execute, "PRAGMA busy_timeout=50"))
     blocker = sqlite3.connect(tmp_path / "some.db", isolation_level=None)
     blocker.execute("BEGIN IMMEDIATE")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import hashlib
 import hmac
@@ -31,7 +32,7 @@ from server.hosts.factory import make_hosts
 from server.store import Database
 from server.store import deliveries as delivery_verbs
 from server.store.database import sqlite_url
-from server.store.migrations import upgrade
+from server.store.migrations import run as upgrade
 from server.store.rows import DecisionOutcome, DeliveryRow
 from server.webhooks import MAX_BODY, Pressure, Webhooks
 
@@ -263,7 +264,9 @@ def test_a_bad_gitlab_signature_is_not_saved_by_a_good_token(door: Door) -> None
 
 
 def test_a_locked_database_gets_503_with_a_time_to_come_back(door: Door, tmp_path: Path) -> None:
-    door.database.run(lambda conn: conn.exec_driver_sql("PRAGMA busy_timeout=50"))
+    asyncio.run(
+        door.database.write(lambda conn: conn.exec_driver_sql("PRAGMA busy_timeout=50").close())
+    )
     blocker = sqlite3.connect(tmp_path / "lading.db", isolation_level=None)
     blocker.execute("BEGIN IMMEDIATE")
     body = push()
