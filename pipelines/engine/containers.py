@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+import secrets
 import shlex
 from collections.abc import Iterable
 from typing import Any
@@ -33,6 +34,13 @@ class Attempt(Value):
     def name(self, what: str) -> str:
         """A name for something of this attempt on the engine."""
         return f"lading-{slug(self.server)}-{slug(self.run)}-{self.attempt}-{slug(what)}"
+
+    def label_name(self) -> str:
+        """A name for a container that is there while an image gets its labels.
+
+        It cannot carry ours: they would become the image's.
+        """
+        return f"{label_prefix(self.server)}{secrets.token_hex(6)}"
 
     def labels(self, step: str | None = None) -> dict[str, str]:
         """Labels by which everything of this attempt is found again."""
@@ -65,6 +73,11 @@ class Limits(Value):
 def slug(text: str) -> str:
     """A text as part of a name on the engine: lower case, digits, `_.-`; never empty."""
     return _UNSAFE.sub("-", text.lower()).strip("-_.") or "x"
+
+
+def label_prefix(server: str) -> str:
+    """How the names begin of a server's containers that have no labels of ours."""
+    return f"lading-{slug(server)}-label-"
 
 
 def image_repository(attempt: Attempt, build: str) -> str:

@@ -184,6 +184,7 @@ class EngineExecutor:
             self._source,
             labels=self._plan.labels,
             memory=self._limits.memory,
+            name=self.attempt.label_name(),
         )
         if outcome.built is not None:
             image = self._built[step.key] = outcome.built.image_id

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from functools import partial
 from typing import Any
@@ -9,9 +10,11 @@ from typing import Any
 from docker.errors import APIError, NotFound
 
 from pipelines.engine.client import Client
-from pipelines.engine.containers import Attempt, attempt_tag, tag_prefix
+from pipelines.engine.containers import Attempt, attempt_tag, label_prefix, tag_prefix
 
 _CONFLICT = 409
+_LABELLING = 60.0
+"""Seconds."""
 
 
 def remove_attempt(client: Client, attempt: Attempt) -> None:
@@ -44,6 +47,9 @@ def remove_leftovers(client: Client, server: str, keep: set[tuple[str, int]]) ->
     containers = [c for c in client.containers(all=True, filters=filters) if left(c["Labels"])]
     for container in containers:
         _remove_container(client, str(container["Id"]))
+    unlabelled = _forgotten(client, server)
+    for container in unlabelled:
+        _remove_container(client, container)
     found: list[dict[str, Any]] = client.volumes(filters=filters)["Volumes"] or []
     volumes = [volume for volume in found if left(volume["Labels"])]
     for volume in volumes:
@@ -53,7 +59,14 @@ def remove_leftovers(client: Client, server: str, keep: set[tuple[str, int]]) ->
         for run, attempt in keep
     }
     tags = _untag(client, lambda tag: tag.startswith(tag_prefix(server)) and tag not in kept)
-    return len(containers) + len(volumes) + tags
+    return len(containers) + len(unlabelled) + len(volumes) + tags
+
+
+def _forgotten(client: Client, server: str) -> list[str]:
+    """Containers for labelling that are older than any labelling takes."""
+    latest = time.time() - _LABELLING
+    found = client.containers(all=True, filters={"name": f"^/{label_prefix(server)}"})
+    return [str(container["Id"]) for container in found if container["Created"] < latest]
 
 
 def _untag(client: Client, wanted: Callable[[str], bool]) -> int:

@@ -62,6 +62,7 @@ async def build_image(
     *,
     labels: dict[str, str],
     memory: int,
+    name: str,
 ) -> Outcome:
     """Build the recipe at the commit; a success carries what was built.
 
@@ -71,6 +72,7 @@ async def build_image(
         source: The commit.
         labels: For the image.
         memory: Bytes that each container of the build may use.
+        name: For the container that is there while labels are put on.
 
     Raises:
         RegistryError: A base image cannot be had.
@@ -90,7 +92,7 @@ async def build_image(
         lambda: _read_build(session, work, source, context, log, memory=memory)
     )
     if labels and log.image_id is not None and not (refused or log.error):
-        refused = await session.stream(lambda: _label(session, log, labels))
+        refused = await session.stream(lambda: _label(session, log, labels, name))
     if refused or log.error or log.image_id is None:
         return _failed(session, work, context, log, refused)
     built = Built(image_id=log.image_id, cached_steps=log.cached, total_steps=log.total)
@@ -129,11 +131,9 @@ def _read_build(
     return []
 
 
-def _label(session: ImageSession, log: BuildLog, labels: dict[str, str]) -> list[str]:
-    try:
-        log.image_id = add_labels(session.engine.client, str(log.image_id), labels)
-    except LookupError as error:
-        return [str(error)]
+def _label(session: ImageSession, log: BuildLog, labels: dict[str, str], name: str) -> list[str]:
+    client = session.engine.client
+    log.image_id = add_labels(client, str(log.image_id), labels, name=name)
     return []
 
 

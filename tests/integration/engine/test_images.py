@@ -46,6 +46,45 @@ def test_a_second_build_comes_from_the_cache(bench: Bench, busybox_image: str, m
     assert (second.image_id, second.cached_steps, second.total_steps) == (first.image_id, 2, 3)
 
 
+LABELS = {"org.opencontainers.image.title": 'a "title" with $HOME and \\', "made.by": "us"}
+
+
+@pytest.mark.parametrize("last", ["", 'CMD ["sh"]', 'ENTRYPOINT ["ls"]\nCMD ["-l"]'])
+def test_labels_change_nothing_else_of_an_image(
+    bench: Bench, busybox_image: str, made: Made, last: str
+) -> None:
+    text = (
+        f"FROM scratch\nCOPY --from={busybox_image} /bin /bin\nENV A=b\nUSER 1000\n"
+        f"WORKDIR /x\nEXPOSE 80\nLABEL own=1 made.by=them\nONBUILD RUN false\n{last}\n"
+    )
+    bench.source = made({"Dockerfile": text})
+    plain = built(bench).built
+    labelled = run(bench.outcomes(plan_of(build_step(), labels=LABELS)))["build.web"].built
+
+    assert plain is not None
+    assert labelled is not None
+    before, after = (inspect(bench, one.image_id) for one in (plain, labelled))
+    assert after["Config"]["Labels"] == {"own": "1", **LABELS}
+    assert after["RootFS"] == before["RootFS"]
+    for image in (before, after):
+        for changing in ("Labels", "Image", "Hostname"):
+            image["Config"].pop(changing, None)
+        for empty in ("Entrypoint", "Cmd"):
+            image["Config"][empty] = image["Config"][empty] or []
+    assert after["Config"] == before["Config"]
+
+
+def test_the_same_commit_built_again_is_the_same_labelled_image(
+    bench: Bench, busybox_image: str, made: Made
+) -> None:
+    bench.source = made({"Dockerfile": f"FROM {busybox_image}\nRUN echo {uuid4()}\n"})
+    plan = plan_of(build_step(), labels=LABELS)
+    first, second = (run(bench.outcomes(plan))["build.web"].built for _ in range(2))
+    assert first is not None
+    assert second is not None
+    assert first.image_id == second.image_id
+
+
 def test_a_finished_attempt_keeps_no_name_but_the_caches(
     bench: Bench, busybox_image: str, made: Made
 ) -> None:

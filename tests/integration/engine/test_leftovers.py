@@ -4,8 +4,9 @@ import asyncio
 from contextlib import suppress
 
 import pytest
+from docker.errors import NotFound
 
-from pipelines.engine.containers import attempt_tag
+from pipelines.engine.containers import Attempt, attempt_tag
 from pipelines.engine.leftovers import remove_leftovers
 from pipelines.testing import MemoryOutput, commands_step, plan_of
 from tests.integration.engine.bench import Bench, run
@@ -57,3 +58,19 @@ def test_the_names_of_dead_attempts_images_go_too(bench: Bench, busybox_image: s
         assert client.images(name) == []
 
     run(work())
+
+
+def test_a_container_forgotten_while_labelling_is_removed_once_it_is_old(
+    bench: Bench, busybox_image: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run(bench.engine.connected())
+    client = bench.engine.client
+    attempt = Attempt(server=bench.server, run="1", attempt=1, repository="acme/web")
+    forgotten = client.create_container(busybox_image, "true", name=attempt.label_name())["Id"]
+
+    assert remove_leftovers(client, bench.server, set()) == 0  # it may be at work
+    monkeypatch.setattr("pipelines.engine.leftovers._LABELLING", -60.0)
+    assert remove_leftovers(client, bench.server, set()) == 1
+
+    with pytest.raises(NotFound):
+        client.inspect_container(forgotten)
