@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import docker
+import hypothesis
 import pytest
 
 from scripts.parts import base_image
@@ -18,6 +19,11 @@ from scripts.parts.registry import registry as running_registry
 
 ROOT = Path(__file__).parent.parent
 UNIT = Path(__file__).parent / "unit"
+# Loaded now: its plugin would load it behind the last test, where Python 3.11's parser, once a
+# thread was ended in the middle of it, may refuse ("AST constructor recursion depth mismatch").
+hypothesis.settings.register_profile("lading", deadline=None)
+hypothesis.settings.load_profile("lading")
+
 PARTS = frozenset({"engine_url", "docker_client", "busybox_image", "python_image", "registry"})
 
 # A person's own settings must not reach the tests, nor their git identity and hooks' variables.

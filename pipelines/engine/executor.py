@@ -285,9 +285,9 @@ class EngineExecutor:
         return await asyncio.shield(making)
 
     async def _make_of(self, step: Step, work: CommandsWork, image: str) -> Prepared:
-        self._workspace.fill(image)
         prepared = await self._containers.prepare(step, work, image)
         self._made[step.key] = prepared.container
+        self._workspace.fill(prepared.container)
         return prepared
 
     def _prepare_ahead(self) -> None:

@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
-
-from docker.errors import APIError
 
 from pipelines.engine.client import Engine
 from pipelines.engine.containers import WORKSPACE, Attempt
@@ -16,7 +13,7 @@ _FOLDER = WORKSPACE.strip("/")
 
 
 class Workspace:
-    """One attempt's volume; filled once, as soon as some image is at hand."""
+    """One attempt's volume; filled once, as soon as some container of it is made."""
 
     def __init__(self, engine: Engine, attempt: Attempt, source: Source) -> None:
         self.volume = attempt.name("workspace")
@@ -31,10 +28,15 @@ class Workspace:
             self._engine.client.create_volume, self.volume, labels=self._attempt.labels()
         )
 
-    def fill(self, image: str) -> None:
-        """Begin to fill it by way of a container of this image, unless that has begun already."""
+    def fill(self, container: str) -> None:
+        """Begin to fill it by way of a step's own container, unless that has begun already.
+
+        Archives are only ever put into a container that has not run yet, and none is started
+        before `filled`: in one that has run, strangers' code may have prepared the paths
+        (CVE-2019-14271, CVE-2026-41567).
+        """
         if self._filling is None:
-            self._filling = asyncio.create_task(self._engine.call(self._fill, image))
+            self._filling = asyncio.create_task(self._engine.call(self._fill, container))
 
     async def filled(self) -> None:
         """Wait until the files are there.
@@ -53,23 +55,7 @@ class Workspace:
             if not self._filling.cancelled():
                 self._filling.exception()
 
-    def _fill(self, image: str) -> None:
-        # Archives are only ever put into a container that never runs: in one that has run,
-        # strangers' code may have prepared the paths (CVE-2019-14271, CVE-2026-41567).
-        client = self._engine.client
-        container = client.create_container(
-            image,
-            entrypoint=["never-started"],
-            labels=self._attempt.labels(),
-            name=self._attempt.name("files"),
-            host_config=client.create_host_config(
-                network_mode="none", binds=[f"{self.volume}:{WORKSPACE}:nocopy"]
-            ),
-        )["Id"]
-        try:
-            # umask 0: steps run as whichever user their image names, and all may write.
-            with self._source.archive(prefix=f"{_FOLDER}/", umask=0) as archive:
-                client.put_archive(container, "/", chunks(archive))
-        finally:
-            with contextlib.suppress(APIError):
-                client.remove_container(container, force=True, v=True)
+    def _fill(self, container: str) -> None:
+        # umask 0: steps run as whichever user their image names, and all may write.
+        with self._source.archive(prefix=f"{_FOLDER}/", umask=0) as archive:
+            self._engine.client.put_archive(container, "/", chunks(archive))
