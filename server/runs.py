@@ -35,6 +35,7 @@ class Recorder:
         run: The run as it stood when the attempt was taken.
         plan: The bound plan of the attempt.
         tell: Called when a status waits to be told.
+        over: Called when the last step has ended.
     """
 
     def __init__(
@@ -47,6 +48,7 @@ class Recorder:
         plan: Plan,
         target_url: str,
         tell: Callable[[], None],
+        over: Callable[[], None],
     ) -> None:
         self._database = database
         self._clock = clock
@@ -55,6 +57,7 @@ class Recorder:
         self.plan = plan
         self._target_url = target_url
         self._tell = tell
+        self._over = over
         self._running_told = False
         self._progress = Progress.of(plan)
         self._ended = False
@@ -94,6 +97,7 @@ class Recorder:
         if tell or last:
             future.add_done_callback(lambda _: self._tell())
         if last:
+            self._over()
             log.info("run ended", run=self._run.id, state=str(self._progress.state))
         return future
 

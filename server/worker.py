@@ -30,6 +30,7 @@ from server.store.rows import AttemptRow, RunRow, StepRow
 log = structlog.get_logger(__name__)
 
 POLL = 5.0  # seconds; the wake-up is only a hint
+CLEARING = 3  # attempts for each slot, with those that are being cleared up
 RESTARTED = "Lading was restarted"
 
 
@@ -83,6 +84,7 @@ class Worker:
         self._waiting = asyncio.Event()
         self._cancels: dict[tuple[int, int], asyncio.Event] = {}
         self._tasks: set[asyncio.Task[None]] = set()
+        self._occupied: set[tuple[int, int]] = set()
 
     def notify(self) -> None:
         """An attempt waits."""
@@ -105,18 +107,28 @@ class Worker:
         try:
             while True:
                 self._waiting.clear()
-                if len(self._tasks) >= self._slots or not await self._take():
+                if self._full() or not await self._take():
                     await self._wait()
         finally:
             for task in self._tasks:
                 task.cancel()
             await asyncio.gather(*self._tasks, return_exceptions=True)
 
+    def _full(self) -> bool:
+        """Whether no slot is free; one whose steps have ended is, while it is cleared up."""
+        return len(self._occupied) >= self._slots or len(self._tasks) >= CLEARING * self._slots
+
+    def _free(self, key: tuple[int, int]) -> None:
+        self._occupied.discard(key)
+        self._waiting.set()
+
     async def _take(self) -> bool:
         attempt = await self._database.write(run_verbs.claim_attempt, at=self._clock())
         if attempt is None:
             return False
-        self._cancels[attempt.run, attempt.number] = asyncio.Event()
+        key = (attempt.run, attempt.number)
+        self._cancels[key] = asyncio.Event()
+        self._occupied.add(key)
         task = asyncio.create_task(self._serve(attempt))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
@@ -144,6 +156,7 @@ class Worker:
                 )
             finally:
                 self._cancels.pop((attempt.run, attempt.number), None)
+                self._free((attempt.run, attempt.number))
 
     async def _open(self, attempt: AttemptRow) -> tuple[RunRow, Recorder]:
         run = await self._database.read(run_verbs.run, attempt.run)
@@ -157,6 +170,7 @@ class Worker:
             plan=bind(run.plan, run=run.id, attempt=attempt.number),
             target_url=self._run_url(run.id),
             tell=self._tell,
+            over=lambda: self._free((attempt.run, attempt.number)),
         )
         return run, recorder
 

@@ -300,6 +300,8 @@ class Engine:
         """
         loop = asyncio.get_running_loop()
         future: asyncio.Future[T] = loop.create_future()
+        # Whoever gave it up does not want to be told of its error by asyncio either.
+        future.add_done_callback(lambda done: done.cancelled() or done.exception())
 
         def settle(value: T | None, error: BaseException | None) -> None:
             if future.done():
