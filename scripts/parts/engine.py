@@ -223,6 +223,7 @@ def _command(places: _Places, configuration: Path) -> list[str]:
         *("--pidfile", str(places.pidfile)),
         *("--host", places.url),
         *("--bridge", places.bridge),
+        "--icc=false",  # containers must not see each other unless they ask for it
     ]
 
 

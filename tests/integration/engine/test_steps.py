@@ -112,7 +112,12 @@ def test_a_container_is_held_as_tightly_as_promised(bench: Bench, busybox_image:
     assert container["Config"]["Labels"]["lading.step"] == "test.a"
 
 
-def test_steps_cannot_reach_each_other(bench: Bench, busybox_image: str) -> None:
+@pytest.mark.parametrize("own_network", [True, False])
+def test_steps_cannot_reach_each_other(
+    bench: Bench, busybox_image: str, monkeypatch: pytest.MonkeyPatch, *, own_network: bool
+) -> None:
+    if own_network:
+        monkeypatch.setattr(bench.engine, "_bridge_keeps_apart", lambda: False)
     plan = plan_of(
         commands_step("server", "hostname -i > ip", "nc -l -p 8080 < a.txt", image=busybox_image),
         commands_step(
