@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-import asyncio
-import contextlib
 import os
-import signal
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 
 from pipelines.problems import LadingError
 from pipelines.values import Value
+from server.mirrors.processes import READING, Process, Threads
 
 READ_TIMEOUT = 60.0  # seconds, for anything that needs no network
-GRACE = 2.0  # seconds between SIGTERM (git removes its lock files) and SIGKILL
-STDERR_LIMIT = 64 * 1024  # bytes kept for the message
 
 PROXIES = ("http_proxy", "https_proxy", "all_proxy", "HTTPS_PROXY", "ALL_PROXY")
 
@@ -80,71 +76,48 @@ def environment(
     }
 
 
-@contextlib.asynccontextmanager
-async def process(
-    git_dir: Path,
-    arguments: Sequence[str],
-    env: Mapping[str, str],
-    stdin: int = asyncio.subprocess.DEVNULL,
-) -> AsyncIterator[asyncio.subprocess.Process]:
-    """A git process in a group of its own, which is ended when the block is left early."""
-    started = await asyncio.create_subprocess_exec(
-        "git",
-        f"--git-dir={git_dir}",
-        *arguments,
-        stdin=stdin,
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.PIPE,
-        env=dict(env),
-        cwd=git_dir.parent,
-        start_new_session=True,
-    )
-    try:
-        yield started
-    finally:
-        if started.returncode is None:
-            await asyncio.shield(_end(started))
-
-
 async def run(
+    threads: Threads,
     git_dir: Path,
     *arguments: str,
     env: Mapping[str, str],
     limit: int,
     timeout: float = READ_TIMEOUT,  # noqa: ASYNC109 - a limit on git, told in its own error
+    lane: str = READING,
 ) -> Done:
     """Run git to its end.
 
     Args:
+        threads: Where to wait for it.
         git_dir: The repository; its parent folder must exist.
         arguments: The command and its arguments; names from outside only behind `--`.
         env: From :func:`environment`.
         limit: Bytes of output at most.
-        timeout: Seconds.
+        timeout: Seconds, from git's start.
+        lane: Of `threads`; the host's name for what talks to one.
 
     Raises:
         MirrorError: It took longer than `timeout`, or wrote more than `limit`.
     """
-    async with process(git_dir, arguments, env) as started:
-        assert started.stdout and started.stderr  # noqa: S101, PT018 - both are pipes
-        try:
-            async with asyncio.timeout(timeout):
-                out, err = await asyncio.gather(
-                    _read(started.stdout, limit), _read(started.stderr, STDERR_LIMIT, drain=True)
-                )
-                code = await started.wait()
-        except TimeoutError:
-            raise MirrorError(
-                f"git {arguments[0]} did not end within {timeout:.0f} s and was stopped: "
-                "check that the git host answers, then run again"
-            ) from None
-    return Done(code=code, out=out, err=err.decode("utf-8", "replace"))
+
+    def work(stop: int) -> Done:
+        with Process(git_dir, arguments, env, stop=stop, timeout=timeout) as process:
+            out = _read(process, limit)
+            return Done(code=process.finish(), out=out, err=process.err)
+
+    try:
+        return await threads.do(lane, work)
+    except TimeoutError:
+        raise MirrorError(
+            f"git {arguments[0]} did not end within {timeout:.0f} s and was stopped: "
+            "check that the git host answers, then run again"
+        ) from None
 
 
-async def _read(stream: asyncio.StreamReader, limit: int, *, drain: bool = False) -> bytes:
+def _read(process: Process, limit: int) -> bytes:
     kept = bytearray()
-    while chunk := await stream.read(65536):
-        kept += chunk[: max(0, limit - len(kept))] if drain else chunk
+    while piece := process.read():
+        kept += piece
         if len(kept) > limit:
             raise MirrorError(
                 f"git answered with more than {limit} bytes: the repository is larger than "
@@ -152,13 +125,3 @@ async def _read(stream: asyncio.StreamReader, limit: int, *, drain: bool = False
                 permanent=True,
             )
     return bytes(kept)
-
-
-async def _end(started: asyncio.subprocess.Process) -> None:
-    for number in (signal.SIGTERM, signal.SIGKILL):
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(started.pid, number)
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(GRACE):
-                await started.wait()
-                break

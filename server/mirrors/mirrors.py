@@ -19,6 +19,7 @@ from server.hosts.port import Remote
 from server.mirrors import command, failures, folders, objects
 from server.mirrors.command import MirrorError
 from server.mirrors.objects import CommitInfo, Snapshot
+from server.mirrors.processes import READING, Threads
 from server.mirrors.resolving import Resolved, choose, names
 
 CONNECT_TIMEOUT = 5.0  # seconds
@@ -57,6 +58,7 @@ class Mirrors:
     def __init__(self, folder: Path, *, fetch_timeout: float = FETCH_TIMEOUT) -> None:
         self._folder = folder
         self._fetch_timeout = fetch_timeout
+        self._threads = Threads()
         self._locks: weakref.WeakValueDictionary[str, asyncio.Lock] = weakref.WeakValueDictionary()
 
     def path(self, key: MirrorKey) -> Path:
@@ -85,14 +87,14 @@ class Mirrors:
         git_dir = self.path(key)
         async with self._lock(key):
             if not folders.marked(git_dir, sha):
-                await self._fetch_healing(git_dir, remote, sha, ref)
+                await self._fetch_healing(key, remote, sha, ref)
             if before is not None and _SHA.fullmatch(before) and before.strip("0"):
-                await self._fetch_before(git_dir, remote, before, ref)
+                await self._fetch_before(key, remote, before, ref)
         return git_dir
 
     async def resolve(
         self,
-        key: MirrorKey,  # noqa: ARG002 - as in fetch; a mirror may one day answer for the host
+        key: MirrorKey,
         remote: Remote,
         name: str,
         *,
@@ -118,10 +120,12 @@ class Mirrors:
         git_dir = await self._nothing()
         await _reach(remote)
         done = await command.run(
+            self._threads,
             git_dir,
             *("ls-remote", "--quiet", "--", remote.url, *wanted, f"{wanted[-1]}^{{}}"),
             env=command.environment(remote.protocols, remote.env, folders.trust(git_dir, remote)),
             limit=1024 * 1024,
+            lane=key.host,
         )
         if done.code != 0:
             raise failures.failure(
@@ -178,7 +182,9 @@ class Mirrors:
         """
         _check(sha)
         try:
-            return await objects.describe(git_dir, sha)
+            return await self._threads.do(
+                READING, lambda stop: objects.describe(stop, git_dir, sha)
+            )
         except MirrorError as error:
             if error.damaged:
                 await asyncio.to_thread(folders.discard, git_dir)
@@ -205,7 +211,7 @@ class Mirrors:
             await asyncio.to_thread(folders.forget, git_dir)
             folders.unlock(git_dir / "packed-refs.lock")
             done = await command.run(
-                git_dir, "gc", "--quiet", f"--prune={UNREACHABLE_KEPT}",
+                self._threads, git_dir, "gc", "--quiet", f"--prune={UNREACHABLE_KEPT}",
                 env=command.environment(), limit=65536, timeout=self._fetch_timeout,
             )  # fmt: skip
             if done.code != 0:
@@ -221,26 +227,28 @@ class Mirrors:
         return self._locks.setdefault(key.folder, asyncio.Lock())
 
     async def _read(self, git_dir: Path, *arguments: str, limit: int) -> command.Done:
-        return await command.run(git_dir, *arguments, env=command.environment(), limit=limit)
+        env = command.environment()
+        return await command.run(self._threads, git_dir, *arguments, env=env, limit=limit)
 
-    async def _fetch_healing(self, git_dir: Path, remote: Remote, sha: str, ref: str) -> None:
+    async def _fetch_healing(self, key: MirrorKey, remote: Remote, sha: str, ref: str) -> None:
         """Fetch; once more into a new mirror where this one turns out damaged."""
         try:
-            await self._fetch_into(git_dir, remote, sha, ref)
+            await self._fetch_into(key, remote, sha, ref)
         except MirrorError as error:
             if not error.damaged:
                 raise
-            await asyncio.to_thread(folders.discard, git_dir)
-            await self._fetch_into(git_dir, remote, sha, ref)
+            await asyncio.to_thread(folders.discard, self.path(key))
+            await self._fetch_into(key, remote, sha, ref)
 
-    async def _fetch_into(self, git_dir: Path, remote: Remote, sha: str, ref: str) -> None:
+    async def _fetch_into(self, key: MirrorKey, remote: Remote, sha: str, ref: str) -> None:
+        git_dir = self.path(key)
         if not folders.exists(git_dir):
             await asyncio.to_thread(folders.create, git_dir, len(sha))
         await _reach(remote)
-        done = await self._fetch_one(git_dir, remote, sha, ref)
+        done = await self._fetch_one(key, remote, sha, ref)
         if done.code != 0 and re.search(r"unadvertised|not our ref", done.err):
             # The host gives only what a ref points at: the branch, if it still holds the commit.
-            done = await self._fetch_one(git_dir, remote, ref, ref)
+            done = await self._fetch_one(key, remote, ref, ref)
             if done.code == 0 or "find remote ref" in done.err:
                 await self._must_have(git_dir, sha, ref)
         if done.code != 0:
@@ -268,23 +276,26 @@ class Mirrors:
                 permanent=True,
             )
 
-    async def _fetch_before(self, git_dir: Path, remote: Remote, before: str, ref: str) -> None:
+    async def _fetch_before(self, key: MirrorKey, remote: Remote, before: str, ref: str) -> None:
         """Usually an ancestor, and here already; gone for good after a forced push."""
+        git_dir = self.path(key)
         if folders.marked(git_dir, before):
             return
         here = await self._read(git_dir, "cat-file", "-e", f"{before}^{{tree}}", limit=1024)
         if here.code != 0:
-            done = await self._fetch_one(git_dir, remote, before, f"before {ref}")
+            done = await self._fetch_one(key, remote, before, f"before {ref}")
             if done.code == 0:
                 folders.mark(git_dir, before)
 
     async def _fetch_one(
-        self, git_dir: Path, remote: Remote, wanted: str, ref: str
+        self, key: MirrorKey, remote: Remote, wanted: str, ref: str
     ) -> command.Done:
         """One `git fetch`. A ref of our own keeps what was fetched alive, one for each theirs."""
+        git_dir = self.path(key)
         ours = f"refs/lading/{hashlib.sha256(ref.encode()).hexdigest()[:32]}"
         folders.unlock(git_dir / f"{ours}.lock")
         return await command.run(
+            self._threads,
             git_dir,
             *("fetch", "--quiet", "--no-tags", "--no-write-fetch-head", "--no-auto-gc"),
             *("--no-show-forced-updates", "--no-recurse-submodules", "--"),
@@ -292,6 +303,7 @@ class Mirrors:
             env=command.environment(remote.protocols, remote.env, folders.trust(git_dir, remote)),
             limit=65536,
             timeout=self._fetch_timeout,
+            lane=key.host,
         )
 
 

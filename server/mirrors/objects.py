@@ -1,11 +1,11 @@
-"""A commit and the pipeline files in it, read by one `git cat-file --batch`."""
+"""A commit and the pipeline files in it, read by one `git cat-file --batch`. Blocking."""
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import re
-from collections.abc import AsyncIterator, Iterator
+import subprocess
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import NamedTuple
@@ -13,6 +13,7 @@ from typing import NamedTuple
 from pipelines.values import Value
 from server.mirrors import command, failures
 from server.mirrors.command import MirrorError
+from server.mirrors.processes import Process
 
 FILE = ".lading.yml"
 FOLDER = ".lading"
@@ -70,58 +71,74 @@ class _Entry(NamedTuple):
 class _Batch:
     """A conversation with one `git cat-file --batch`."""
 
-    def __init__(self, process: asyncio.subprocess.Process) -> None:
-        assert process.stdin and process.stdout  # noqa: S101, PT018 - both are pipes
-        self._in = process.stdin
-        self._out = process.stdout
+    def __init__(self, process: Process) -> None:
+        self._process = process
+        self._ahead = bytearray()
 
-    async def get(self, name: str, limit: int, gone: MirrorError) -> tuple[str, bytes]:
+    def get(self, name: str, limit: int, gone: MirrorError) -> tuple[str, bytes]:
         """An object's id and content.
 
         Raises:
             _GoneError: There is no such object; it carries `gone`.
             _TooLargeError: It is larger than `limit`; the conversation is over then.
+            EOFError, BrokenPipeError: git has ended.
         """
-        self._in.write(name.encode() + b"\n")
-        await self._in.drain()
-        header = (await self._out.readline()).decode("ascii", "replace").split()
-        match header:
+        self._process.write(name.encode() + b"\n")
+        match self._line().decode("ascii", "replace").split():
             case [sha, _, size]:
                 if int(size) > limit:
                     raise _TooLargeError(int(size))
-                content = await self._out.readexactly(int(size) + 1)
-                return sha, content[:-1]
-            case []:
-                raise asyncio.IncompleteReadError(b"", None)
+                return sha, self._take(int(size) + 1)[:-1]
             case _:
                 raise _GoneError(gone)
 
+    def _line(self) -> bytes:
+        while (end := self._ahead.find(b"\n")) < 0:
+            self._more()
+        return self._take(end + 1)
 
-@contextlib.asynccontextmanager
-async def _batch(git_dir: Path) -> AsyncIterator[_Batch]:
-    env = command.environment()
-    pipe = asyncio.subprocess.PIPE
-    async with command.process(git_dir, ("cat-file", "--batch"), env, stdin=pipe) as process:
+    def _take(self, size: int) -> bytes:
+        while len(self._ahead) < size:
+            self._more()
+        taken = bytes(self._ahead[:size])
+        del self._ahead[:size]
+        return taken
+
+    def _more(self) -> None:
+        piece = self._process.read()
+        if not piece:
+            raise EOFError
+        self._ahead += piece
+
+
+@contextlib.contextmanager
+def _batch(stop: int, git_dir: Path) -> Iterator[_Batch]:
+    with Process(
+        git_dir,
+        ("cat-file", "--batch"),
+        command.environment(),
+        stop=stop,
+        timeout=command.READ_TIMEOUT,
+        stdin=subprocess.PIPE,
+    ) as process:
         try:
-            async with asyncio.timeout(command.READ_TIMEOUT):
-                yield _Batch(process)
-        except (asyncio.IncompleteReadError, ConnectionError):
-            raise failures.failure("reading the commit", await _last_words(process)) from None
+            yield _Batch(process)
+        except (EOFError, ConnectionError):
+            process.finish()
+            raise failures.failure("reading the commit", process.err) from None
         except _GoneError as gone:
-            found = failures.failure("reading the commit", await _last_words(process))
+            process.finish()
+            found = failures.failure("reading the commit", process.err)
             raise (found if found.damaged else gone.error) from None
-        except TimeoutError:
-            raise MirrorError("reading the commit took too long: it is tried again") from None
 
 
-async def _last_words(process: asyncio.subprocess.Process) -> str:
-    assert process.stdin and process.stderr  # noqa: S101, PT018 - both are pipes
-    process.stdin.close()
-    return (await process.stderr.read(command.STDERR_LIMIT)).decode("utf-8", "replace")
-
-
-async def describe(git_dir: Path, sha: str) -> Snapshot:
+def describe(stop: int, git_dir: Path, sha: str) -> Snapshot:
     """The commit and its definitions.
+
+    Args:
+        stop: As in `Process`.
+        git_dir: The repository.
+        sha: The commit, or an annotated tag's own id.
 
     Raises:
         MirrorError: There is no such commit, it is no commit, or it cannot be read.
@@ -129,17 +146,20 @@ async def describe(git_dir: Path, sha: str) -> Snapshot:
     too_large: set[str] = set()
     while True:
         # A file that is too large ends the conversation rather than being read to its end.
-        found = await _attempt(git_dir, sha, too_large)
+        try:
+            found = _attempt(stop, git_dir, sha, too_large)
+        except TimeoutError:
+            raise MirrorError("reading the commit took too long: it is tried again") from None
         if isinstance(found, Snapshot):
             return found
         too_large.add(found)
 
 
-async def _attempt(git_dir: Path, sha: str, too_large: set[str]) -> Snapshot | str:
+def _attempt(stop: int, git_dir: Path, sha: str, too_large: set[str]) -> Snapshot | str:
     """The snapshot, or the path of a file that is too large and shall be left out."""
-    async with _batch(git_dir) as batch:
-        peeled, commit, root = await _commit(batch, sha)
-        paths = await _candidates(batch, root, len(peeled) // 2)
+    with _batch(stop, git_dir) as batch:
+        peeled, commit, root = _commit(batch, sha)
+        paths = _candidates(batch, root, len(peeled) // 2)
         unreadable = {path: reason for path, reason in paths.items() if isinstance(reason, str)}
         definitions: dict[str, bytes] = {}
         for path, entry in paths.items():
@@ -149,7 +169,7 @@ async def _attempt(git_dir: Path, sha: str, too_large: set[str]) -> Snapshot | s
                 unreadable[path] = f"is larger than {DEFINITION_LIMIT // 1024} KiB"
                 continue
             try:
-                _, definitions[path] = await batch.get(entry.sha, DEFINITION_LIMIT, _hole(path))
+                _, definitions[path] = batch.get(entry.sha, DEFINITION_LIMIT, _hole(path))
             except _TooLargeError:
                 return path
         return Snapshot(sha=peeled, commit=commit, definitions=definitions, unreadable=unreadable)
@@ -159,14 +179,14 @@ def _hole(what: str) -> MirrorError:
     return MirrorError(f"{what} is missing in the mirror, which is made anew", damaged=True)
 
 
-async def _commit(batch: _Batch, sha: str) -> tuple[str, CommitInfo, bytes]:
+def _commit(batch: _Batch, sha: str) -> tuple[str, CommitInfo, bytes]:
     """The commit's id, what it says, and its root tree's raw bytes."""
     none = MirrorError(
         f"{sha[:12]} is no commit that the git host has: push it again", permanent=True
     )
     try:
-        peeled, raw = await batch.get(f"{sha}^{{commit}}", COMMIT_LIMIT, none)
-        _, root = await batch.get(f"{peeled}^{{tree}}", TREE_LIMIT, _hole("the root folder"))
+        peeled, raw = batch.get(f"{sha}^{{commit}}", COMMIT_LIMIT, none)
+        _, root = batch.get(f"{peeled}^{{tree}}", TREE_LIMIT, _hole("the root folder"))
     except _TooLargeError as error:
         raise MirrorError(
             f"commit {sha[:12]} or its root folder's listing is too large to read "
@@ -176,7 +196,7 @@ async def _commit(batch: _Batch, sha: str) -> tuple[str, CommitInfo, bytes]:
     return peeled, parse_commit(raw), root
 
 
-async def _candidates(batch: _Batch, root: bytes, size: int) -> dict[str, _Entry | str]:
+def _candidates(batch: _Batch, root: bytes, size: int) -> dict[str, _Entry | str]:
     """Paths that look like definitions: the blob to read, or why it is not read."""
     found: dict[str, _Entry | str] = {}
     for name, entry in _entries(root, size):
@@ -187,13 +207,13 @@ async def _candidates(batch: _Batch, root: bytes, size: int) -> dict[str, _Entry
         elif name == FOLDER and entry.mode != b"40000":
             found[FOLDER] = "is not read: it must be a folder of its own, not a link"
         elif name == FOLDER:
-            found.update(await _folder(batch, entry.sha, size))
+            found.update(_folder(batch, entry.sha, size))
     return found
 
 
-async def _folder(batch: _Batch, sha: str, size: int) -> dict[str, _Entry | str]:
+def _folder(batch: _Batch, sha: str, size: int) -> dict[str, _Entry | str]:
     try:
-        _, tree = await batch.get(sha, TREE_LIMIT, _hole(f"the folder {FOLDER}"))
+        _, tree = batch.get(sha, TREE_LIMIT, _hole(f"the folder {FOLDER}"))
     except _TooLargeError:
         raise MirrorError(f"the folder {FOLDER} is too large to read", permanent=True) from None
     files = [(name, entry) for name, entry in _entries(tree, size) if name.endswith(SUFFIX)]

@@ -9,7 +9,6 @@ import io
 import socket
 import subprocess
 import tarfile
-import time
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -589,55 +588,3 @@ def test_a_host_that_takes_no_connection_is_given_up_soon(
             fetch(mirrors, Remote(url=url, protocols="http"), "0123456789" * 4)
 
     assert not seen.value.permanent
-
-
-def test_a_host_that_sends_nothing_is_stopped_with_all_its_processes(folder: Path) -> None:
-    mirrors = Mirrors(folder / "mirrors", fetch_timeout=0.5)
-    with socket.socket() as silent:
-        silent.bind(("127.0.0.1", 0))
-        silent.listen()
-        url = f"http://127.0.0.1:{silent.getsockname()[1]}/web.git"
-
-        with pytest.raises(MirrorError, match="did not end within") as seen:
-            fetch(mirrors, Remote(url=url, protocols="http"), "0123456789" * 4)
-
-    assert not seen.value.permanent
-    assert not [line for line in commands() if url.encode() in line]
-
-
-def test_a_cancelled_fetch_leaves_no_process(mirrors: Mirrors) -> None:
-    with socket.socket() as silent:
-        silent.bind(("127.0.0.1", 0))
-        silent.listen()
-        url = f"http://127.0.0.1:{silent.getsockname()[1]}/web.git"
-
-        async def cancelled() -> None:
-            remote = Remote(url=url, protocols="http")
-            task = asyncio.create_task(mirrors.fetch(KEY, remote, sha="0123456789" * 4, ref=MAIN))
-            await asyncio.to_thread(until_git_asks, url)
-            task.cancel()
-            with pytest.raises(asyncio.CancelledError):
-                await task
-
-        asyncio.run(cancelled())
-
-    assert not [line for line in commands() if url.encode() in line]
-
-
-def until_git_asks(url: str) -> None:
-    """Wait until git's own helper for http runs."""
-    deadline = time.monotonic() + 10
-    while not [line for line in commands() if b"remote-http" in line and url.encode() in line]:
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
-
-
-def commands() -> list[bytes]:
-    """The command lines of every process of the machine."""
-    found = []
-    for path in Path("/proc").glob("[0-9]*/cmdline"):
-        try:
-            found.append(path.read_bytes())
-        except (FileNotFoundError, ProcessLookupError):
-            continue
-    return found
