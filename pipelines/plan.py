@@ -95,7 +95,7 @@ class Plan(Value):
     """A matched definition made ready to run; steps stand in the order of the file's stages."""
 
     pipeline: str
-    """The pipeline's name; part of the status context `lading/<pipeline>`."""
+    """The pipeline's name; part of the status context `lading/<event>/<pipeline>`."""
     steps: tuple[Step, ...]
     timeout: float
     """Seconds for the whole attempt."""

@@ -165,7 +165,7 @@ class Definition(Value):
 
     name: f.PipelineName = Field(
         DEFAULT_NAME,
-        description="What the pipeline is called, in the status `lading/<name>` too. Default: the "
+        description="What the pipeline is called, in the status `lading/<event>/<name>` too. Default: the "
         "file's name without its ending; for `.lading.yml`, `default`.",
     )
     when: Whens = Field(

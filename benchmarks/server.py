@@ -1,0 +1,142 @@
+"""The real server as a process of its own, and what a host would send it."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import socket
+import sqlite3
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx2
+
+from benchmarks.processes import BrokenError, Process, started, until
+from tests.doubles import Delivery
+
+HOST = "github"
+SECRET = "a secret of the benchmarks alone"
+START_SECONDS = 60.0
+
+
+class Server:
+    """A Lading that serves."""
+
+    def __init__(self, process: Process, url: str, data: Path, client: httpx2.Client) -> None:
+        self.process = process
+        self.url = url
+        self._data = data
+        self._client = client
+
+    def deliver(self, delivery: Delivery) -> float:
+        """Send a webhook; when, in seconds since 1970."""
+        at = time.time()
+        answer = self._client.post(
+            f"/webhooks/{HOST}", content=delivery.body, headers=delivery.headers
+        )
+        if answer.status_code != 202:
+            message = f"the server answered a delivery with {answer.status_code}: {answer.text}"
+            raise BrokenError(message)
+        return at
+
+    def accepted(self) -> int:
+        """How many deliveries the server says it answered with 202."""
+        wanted = f'lading_deliveries_total{{host="{HOST}",status="202"}} '
+        for line in self._client.get("/metrics").text.splitlines():
+            if line.startswith(wanted):
+                return int(float(line.removeprefix(wanted)))
+        return 0
+
+    def stored(self) -> int:
+        """How many deliveries are in the database, counted past the server."""
+        return int(self._query("SELECT count(*) FROM deliveries")[0][0])
+
+    def step_seconds(self, run: int) -> float:
+        """The time between start and end of a run's one step."""
+        rows = self._query("SELECT (ended_at - started_at) / 1e6 FROM steps WHERE run = ?", run)
+        if len(rows) != 1 or rows[0][0] is None:
+            message = f"run {run} has {len(rows)} steps in the database, wanted one that has ended"
+            raise BrokenError(message)
+        return float(rows[0][0])
+
+    def log_file(self, run: int, step: str) -> Path:
+        """Where a step's output is kept, as bytes."""
+        return self._data / "logs" / str(run) / "1" / f"{step}.log"
+
+    def _query(self, text: str, *arguments: object) -> list[tuple[float, ...]]:
+        address = f"file:{self._data / 'lading.db'}?mode=ro"
+        with contextlib.closing(sqlite3.connect(address, uri=True, timeout=30)) as database:
+            return database.execute(text, arguments).fetchall()
+
+
+@contextlib.contextmanager
+def serving(
+    folder: Path, *, engine: str, api_url: str, git_url: str, token: str, core: int | None = None
+) -> Iterator[Server]:
+    """Serve from a fresh folder until the block ends.
+
+    Args:
+        folder: Made here; for configuration, rows, logs and mirrors.
+        engine: URL of the container engine.
+        api_url: Of the git host's double.
+        git_url: Where repositories are cloned from.
+        token: That the double wants.
+        core: The one processor core the server may use; None: any.
+    """
+    folder.mkdir()
+    port = free_port()
+    configuration = folder / "config.toml"
+    tables = _configuration(port, engine=engine, api_url=api_url, git_url=git_url, token=token)
+    configuration.write_text(tables)
+    command = [sys.executable, "-m", "server.cli", "serve", "--config", str(configuration)]
+    url = f"http://127.0.0.1:{port}"
+    with (
+        started(command, log=folder / "server.log", env=_environment(), core=core) as process,
+        httpx2.Client(base_url=url, timeout=60) as client,
+    ):
+
+        def answers() -> bool:
+            process.check()
+            with contextlib.suppress(httpx2.TransportError):
+                return client.get("/readyz").status_code == 200
+            return False
+
+        until(answers, f"the server is ready\n{process.words()}", within=START_SECONDS)
+        yield Server(process, url, folder / "data", client)
+        process.check()
+
+
+def free_port() -> int:
+    """A port of loopback that nobody uses now."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        return int(listener.getsockname()[1])
+
+
+def _configuration(port: int, *, engine: str, api_url: str, git_url: str, token: str) -> str:
+    text = json.dumps  # a basic string of TOML is one of JSON
+    return f"""\
+[server]
+port = {port}
+data = "data"
+
+[engine]
+url = {text(engine)}
+
+[worker]
+slots = 2
+log_limit = "256MiB"
+
+[hosts.{HOST}]
+kind = "github"
+webhook_secret = {text(SECRET)}
+token = {text(token)}
+api_url = {text(api_url)}
+url = {text(git_url)}
+"""
+
+
+def _environment() -> dict[str, str]:
+    return {name: value for name, value in os.environ.items() if not name.startswith("LADING_")}
