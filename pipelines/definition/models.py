@@ -165,8 +165,8 @@ class Definition(Value):
 
     name: f.PipelineName = Field(
         DEFAULT_NAME,
-        description="What the pipeline is called, in the status `lading/<event>/<name>` too. Default: the "
-        "file's name without its ending; for `.lading.yml`, `default`.",
+        description="What the pipeline is called, in the status `lading/<event>/<name>` too. "
+        "Default: the file's name without its ending; for `.lading.yml`, `default`.",
     )
     when: Whens = Field(
         (When(event=(EventKind.PUSH, EventKind.PULL_REQUEST, EventKind.TAG)),),
