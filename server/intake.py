@@ -385,14 +385,18 @@ class Intake:
 
 
 def _completed(event: Event, snapshot: Snapshot) -> Event:
-    """The event with what only the commit itself tells: an annotated tag is not the commit."""
+    """The event with what the commit itself says, which no payload can get wrong or leave out.
+
+    An annotated tag is not the commit; a pull request keeps its own title.
+    """
     commit = snapshot.commit
+    own_title = event.title if event.kind is EventKind.PULL_REQUEST else ""
     return event.model_copy(
         update={
             "sha": snapshot.sha,
-            "title": event.title or commit.title,
-            "message": event.message or commit.message,
-            "author": event.author or commit.author,
+            "title": own_title or commit.title,
+            "message": commit.message,
+            "author": commit.author or event.author,
         }
     )
 

@@ -117,6 +117,9 @@ class Recorder:
             self._tell()
 
     def _write_end(self, conn: Connection, state: State, sentence: str) -> bool:
+        if state is State.CANCELLED:
+            by = run_verbs.cancelled_by(conn, self._run.id, self._attempt)
+            sentence = sentence if by is None else f"cancelled by {by}"
         ended = run_verbs.end_attempt(
             conn,
             self._run.id,

@@ -172,6 +172,15 @@ def request_cancel(conn: Connection, run: int, *, by: str, at: datetime) -> Atte
     return _attempt(fresh)
 
 
+def cancelled_by(conn: Connection, run: int, attempt: int) -> str | None:
+    """Who asked an attempt to stop; None where nobody did."""
+    query = sa.select(attempts.c.cancelled_by).where(
+        attempts.c.run == run, attempts.c.number == attempt
+    )
+    by: str | None = conn.execute(query).scalar_one()
+    return by
+
+
 def unfinished_attempts(conn: Connection) -> list[AttemptRow]:
     """Attempts that were running when the rows were last written."""
     query = sa.select(attempts).where(attempts.c.state == State.RUNNING)

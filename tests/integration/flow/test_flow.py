@@ -226,6 +226,17 @@ def test_a_broken_definition_is_an_error_beside_the_commit_with_its_first_proble
     assert str(status.description).startswith(".lading.yml:")
 
 
+def test_a_commit_that_asks_to_be_skipped_is_whatever_the_payload_says(flow: Flow) -> None:
+    definition = {".lading.yml": library(flow.image, "true")}
+    sha = flow.repository.commit(dict(definition), message="Fix a word [skip ci]")
+    flow.repository.push("HEAD:refs/heads/main")
+
+    decision = flow.server.decision(flow.tell_github(sha))
+
+    assert decision.outcome is DecisionOutcome.NOTHING
+    assert "[skip ci]" in decision.reason
+
+
 def test_a_commit_without_a_definition_is_decided_and_nothing_runs(flow: Flow) -> None:
     sha = flow.push({"README": "no pipeline here"})
 
@@ -265,7 +276,8 @@ def test_a_cancelled_run_stops_a_step_that_ignores_sigterm(
     answer = flow.server.api.post(f"/runs/{run}/cancel")
 
     assert answer.status_code == 202, answer.text
-    assert flow.server.ended(run, within=20).state is State.CANCELLED
+    ended = flow.server.ended(run, within=20)
+    assert (ended.state, ended.sentence) == (State.CANCELLED, "cancelled by test")
     status = flow.github.wait_for(flow.web.full_name, sha, "lading/push/default", "error")
     assert "cancelled" in str(status.description).lower()
     wait_until(lambda: left_on_engine() == [], "everything is cleaned up", 20)
