@@ -88,10 +88,11 @@ function show(fresh) {
   document.title = fresh.title;
   document.querySelector("link[rel=icon]").href = fresh.querySelector("link[rel=icon]").href;
   swap("fresh", fresh);
+  swap("more", fresh);
   const old = document.getElementById("output");
   const now = fresh.getElementById("output");
   if (!old && now) {
-    document.getElementById("fresh").after(now);
+    document.getElementById("more").after(now);
   } else if (old && now && old.dataset.step !== now.dataset.step) {
     const [before, after] = [old.dataset.step, now.dataset.step].map(stepOf);
     if (before === after) {
