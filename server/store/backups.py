@@ -102,6 +102,7 @@ def restore(source: Path, database: Path, *, at: datetime, least_run: int) -> Re
     try:
         with _copy(source, database) as made:
             _number_runs_from(made, least_run)
+            _give_to_owner_of(database if there else database.parent, made)
             if there:
                 _put_aside(database, kept)
             made.replace(database)
@@ -171,6 +172,13 @@ def _number_runs_from(database: Path, least: int) -> None:
         )
         if changed.rowcount == 0:
             conn.execute("INSERT INTO sqlite_sequence (name, seq) VALUES ('runs', ?)", (least,))
+
+
+def _give_to_owner_of(other: Path, made: Path) -> None:
+    """Root may restore; the server, which is not root, must be able to use the file."""
+    owner = other.stat()
+    with contextlib.suppress(PermissionError):  # only root can give a file away
+        os.chown(made, owner.st_uid, owner.st_gid)
 
 
 def _put_aside(database: Path, kept: Path) -> None:

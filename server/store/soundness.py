@@ -58,6 +58,7 @@ def watched(database: Path, data: Path) -> Iterator[None]:
         DatabaseDamagedError: The check found damage; the mark stays.
     """
     marker = data / MARKER
+    refuse_damaged(database, quick=True)
     if marker.exists():
         log.info("the last stop was not a clean one: the database is checked first")
         refuse_damaged(database)
@@ -72,15 +73,15 @@ def watched(database: Path, data: Path) -> Iterator[None]:
         marker.unlink(missing_ok=True)
 
 
-def refuse_damaged(database: Path) -> None:
-    """Run the check of a database that is there.
+def refuse_damaged(database: Path, *, quick: bool = False) -> None:
+    """Check a database that is there; `quick` looks at its head alone.
 
     Raises:
-        DatabaseDamagedError: It found damage.
+        DatabaseDamagedError: The check found damage.
     """
     if not database.exists():
         return
-    found = damage(database)
+    found = _unreadable(database) if quick else damage(database)
     if found:
         raise DatabaseDamagedError(
             f"the database {database} is damaged ({found}), and Lading does not serve from it: put "
@@ -100,6 +101,17 @@ def damage(database: Path) -> str:
     except sqlite3.DatabaseError as error:
         return str(error)
     return "" if found == "ok" else found.replace("\n", ": ")
+
+
+def _unreadable(database: Path) -> str:
+    try:
+        with contextlib.closing(sqlite3.connect(database)) as conn:
+            conn.execute("SELECT count(*) FROM sqlite_master").fetchone()
+    except sqlite3.OperationalError:
+        return ""  # locked, or not ours to read: opening it for good tells more
+    except sqlite3.DatabaseError as error:
+        return str(error)
+    return ""
 
 
 def sync_folder(folder: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sqlite3
 import stat
 import subprocess
@@ -129,6 +130,25 @@ def test_what_only_the_write_ahead_log_holds_is_kept_at_a_restore(server: Lading
     assert tokens(database(server)) == ["test"]
 
 
+def test_the_write_ahead_log_of_a_damaged_database_is_not_played_into_the_restored_one(
+    server: LadingProcess,
+) -> None:
+    copy = back_up(server)
+    server.start()
+    server.command("token", "create", "later")
+    server.kill()
+    log = database(server).with_name("lading.db-wal").read_bytes()
+    database(server).write_bytes(b"no database any more" * 1000)
+
+    result = server.command("restore", str(copy))
+
+    assert result.returncode == 0, result.stderr
+    (kept,) = database(server).parent.glob("lading.db.*Z-wal")
+    assert kept.read_bytes() == log
+    assert not database(server).with_name("lading.db-wal").exists()
+    assert tokens(database(server)) == ["test"]
+
+
 def test_nothing_is_restored_while_a_server_runs(server: LadingProcess) -> None:
     copy = back_up(server)
     server.start()
@@ -140,6 +160,21 @@ def test_nothing_is_restored_while_a_server_runs(server: LadingProcess) -> None:
     assert result.returncode == 1
     assert "another Lading (process" in result.stderr
     assert not list(database(server).parent.glob("lading.db.*"))
+
+
+def test_a_restored_database_belongs_to_whom_the_one_before_belonged(
+    server: LadingProcess,
+) -> None:
+    copy = back_up(server)
+    if os.geteuid() == 0:  # nobody else can give a file away
+        os.chown(database(server), 12345, 12345)
+    before = database(server).stat()
+
+    server.command("restore", str(copy))
+
+    after = database(server).stat()
+    assert (after.st_uid, after.st_gid) == (before.st_uid, before.st_gid)
+    assert after.st_ino != before.st_ino
 
 
 def test_new_runs_after_a_restore_get_numbers_that_no_output_has(server: LadingProcess) -> None:
@@ -200,6 +235,18 @@ def test_a_damaged_database_is_refused_after_an_unclean_stop_until_a_backup_is_r
     server.start()
     assert server.get("/runs").status_code == 200
     assert server.stop() == 0
+
+
+def test_what_is_no_database_at_all_is_refused_in_a_sentence_after_any_stop(
+    server: LadingProcess,
+) -> None:
+    database(server).write_bytes(b"no database any more" * 1000)
+
+    refused = serve(server)
+
+    assert refused.returncode == 1
+    assert "lading restore FILE" in refused.stderr
+    assert "Traceback" not in refused.stderr
 
 
 def test_the_check_is_left_out_after_a_clean_stop(server: LadingProcess) -> None:
