@@ -97,8 +97,8 @@ def _database(settings: Settings) -> list[Finding]:
     fix = ""
     if path is not None and soundness.has_wal_reset_bug():
         fix = (
-            f"SQLite {sqlite3.sqlite_version} has the WAL-reset bug, which Lading keeps out of the "
-            "way of: 3.51.3, 3.50.7 and 3.44.6 are without it"
+            f"SQLite {sqlite3.sqlite_version} has the WAL-reset bug: the server keeps clear of it, "
+            "commands that write beside it may not; 3.51.3, 3.50.7 and 3.44.6 are without it"
         )
     message = "opens, is up to date and takes writes"
     return [Finding(part="database", ok=True, message=message, fix=fix)]
