@@ -1,17 +1,22 @@
-"""What a person may ask for: a run by hand, a re-run, a cancel."""
+"""What a person may ask for: a run by hand, a re-run, a cancel, another look at a delivery."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from typing import Protocol
 
+import structlog
+
 from pipelines.problems import LadingError
 from server.clock import Clock
 from server.hosts.port import StatusState
 from server.store import Database
+from server.store import deliveries as delivery_verbs
 from server.store import runs as run_verbs
 from server.store import statuses as status_verbs
-from server.store.rows import AttemptRow, DecisionRow, RunRow
+from server.store.rows import AttemptRow, DecisionRow, DeliveryRow, RunRow
+
+log = structlog.get_logger(__name__)
 
 
 class ActionError(LadingError):
@@ -19,7 +24,7 @@ class ActionError(LadingError):
 
 
 class NotFoundError(ActionError):
-    """There is no such run or repository."""
+    """There is no such run, repository or delivery."""
 
 
 class ConflictError(ActionError):
@@ -146,6 +151,30 @@ class Actions:
         else:
             self._interrupt(run, attempt.number)
         return attempt
+
+    async def redeliver(self, delivery: str, *, by: str) -> DeliveryRow:
+        """Have a stored delivery read and decided once more; intake finds it within a second.
+
+        Raises:
+            NotFoundError: No such delivery.
+            ConflictError: It waits to be read already.
+        """
+        row = await self._delivery(delivery)
+        if not await self._database.write(delivery_verbs.requeue_delivery, delivery):
+            message = (
+                f"delivery {delivery} waits to be read already: look again in a moment for what "
+                "is decided"
+            )
+            raise ConflictError(message)
+        log.info("delivery is read again", delivery=delivery, host=row.host, by=by)
+        return await self._delivery(delivery)
+
+    async def _delivery(self, delivery: str) -> DeliveryRow:
+        row = await self._database.read(delivery_verbs.delivery, delivery)
+        if row is None:
+            message = f"there is no delivery {delivery[:40]!r}"
+            raise NotFoundError(message)
+        return row
 
     async def _run(self, run: int) -> RunRow:
         row = await self._database.read(run_verbs.run, run)

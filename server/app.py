@@ -9,6 +9,7 @@ import gc
 import os
 import signal
 import socket
+import sqlite3
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -37,7 +38,8 @@ from server.logs import LogStore
 from server.metrics import Metrics, operations_routes
 from server.mirrors import MirrorKey, Mirrors
 from server.reporting import Reporting
-from server.store import Database, repositories
+from server.store import Database, repositories, soundness
+from server.store.database import sqlite_path
 from server.store.migrations import upgrade
 from server.store.rows import RunRow
 from server.webhooks import Pressure, Webhooks
@@ -309,15 +311,31 @@ def serve(settings: Settings) -> None:
         AlreadyRunningError: Another server uses the data folder.
         CannotListenError: The address is taken.
         SchemaTooNewError: A newer Lading wrote the database.
+        DatabaseDamagedError: The last stop was no clean one, and the database is damaged.
+        NetworkFileSystemError: The database lies where SQLite would damage it.
     """
     logging.configure(settings.server.log_format)
     for asked in (signal.SIGTERM, signal.SIGINT):
         # Uvicorn raises the signal once more when it has stopped; by then we are done with it.
         signal.signal(asked, _done)
-    with alone(settings.server.data):
+    with alone(settings.server.data), _sound_database(settings):
         upgrade(settings.database_url)
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             runner.run(_serve(settings))
+
+
+def _sound_database(settings: Settings) -> contextlib.AbstractContextManager[None]:
+    path = sqlite_path(settings.database_url)
+    if path is None:
+        return contextlib.nullcontext()
+    soundness.refuse_network(path)
+    if soundness.has_wal_reset_bug():
+        log.warning(
+            "this SQLite has the WAL-reset bug: a newer one is better",
+            version=sqlite3.sqlite_version,
+            mended_in="3.51.3, 3.50.7, 3.44.6",
+        )
+    return soundness.watched(path, settings.server.data)
 
 
 def _done(_signal: int, _frame: object) -> None:

@@ -52,6 +52,7 @@ class Figures(Value):
     runs: dict[State, int]
     queue: Backlog
     deliveries: Backlog
+    quarantined: int
     outbox: Backlog
 
 
@@ -92,6 +93,11 @@ class Metrics(Collector):
         for state in State:
             states.add_metric([state], figures.runs.get(state, 0))
         yield states
+        yield GaugeMetricFamily(
+            "lading_deliveries_quarantined",
+            "Deliveries set aside because reading them failed again and again.",
+            value=figures.quarantined,
+        )
         for name, what, backlog in (
             ("queue", "Attempts that wait for a slot", figures.queue),
             (
@@ -117,6 +123,7 @@ async def figures(database: Database, now: datetime) -> Figures:
         runs=runs,
         queue=Backlog.of(runs.get(State.WAITING, 0), oldest_run, now),
         deliveries=Backlog.of(waiting, oldest_delivery, now),
+        quarantined=await database.read(delivery_verbs.count_quarantined),
         outbox=Backlog.of(due, oldest_status, now),
     )
 

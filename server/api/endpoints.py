@@ -119,6 +119,12 @@ async def show_delivery(api: Api, asked: Asked) -> Response:
     return _json(views.delivery(api.links, row, decided, earlier))
 
 
+async def redeliver(api: Api, asked: Asked) -> Response:
+    """Read a stored delivery once more."""
+    row = await api.actions.redeliver(asked.text("delivery"), by=asked.by)
+    return _json(views.delivery(api.links, row, None, None), status=202)
+
+
 async def list_images(api: Api, asked: Asked) -> Response:
     """Image versions, newest first."""
     query = asked.query_as(models.ImagesQuery)
@@ -317,6 +323,16 @@ ENDPOINTS: tuple[Endpoint, ...] = (
         handler=show_delivery,
         answer=models.Delivery,
         errors=(404,),
+    ),
+    Endpoint(
+        method="POST",
+        path="/deliveries/{delivery}/redeliver",
+        name="redeliver",
+        summary="Read a stored webhook call once more; what has started runs starts none again",
+        handler=redeliver,
+        answer=models.Delivery,
+        status=202,
+        errors=(404, 409),
     ),
     Endpoint(
         method="GET",

@@ -75,6 +75,62 @@ def doctor(config: Config = None) -> None:
 
 
 @app.command()
+def deliveries(
+    limit: Annotated[int, typer.Option(min=1, max=1000, help="How many, the newest first.")] = 20,
+    config: Config = None,
+) -> None:
+    """List what git hosts sent, newest first, and what was decided about it."""
+    from server.cli.deliveries import listed
+    from server.cli.settings import read
+
+    for line in listed(read(config), limit=limit):
+        typer.echo(line)
+
+
+@app.command()
+def redeliver(
+    delivery: Annotated[str, typer.Argument(metavar="ID", help="As `lading deliveries` tells it.")],
+    config: Config = None,
+) -> None:
+    """Have a stored delivery read once more; what has started runs starts none again."""
+    from server.cli.deliveries import requeue
+    from server.cli.settings import read
+
+    requeue(read(config), delivery)
+    typer.echo(f"Delivery {delivery} waits to be read: a server that runs does so now.", err=True)
+
+
+@app.command()
+def backup(
+    file: Annotated[Path, typer.Argument(help="Where the copy shall stand.")],
+    *,
+    force: Annotated[
+        bool, typer.Option("--force", help="Replace the file where there is one.")
+    ] = False,
+    config: Config = None,
+) -> None:
+    """Write a checked copy of the database to a file, while the server goes on."""
+    from server.cli.keeping import backup as write
+    from server.cli.settings import read
+
+    for line in write(read(config), file, force=force):
+        typer.echo(line, err=True)
+
+
+@app.command()
+def restore(
+    file: Annotated[Path, typer.Argument(help="What `lading backup` wrote.")],
+    config: Config = None,
+) -> None:
+    """Put a backup in the database's place, with the server stopped; the present one is kept."""
+    from server.cli.keeping import restore as put_back
+    from server.cli.settings import read
+
+    for line in put_back(read(config), file):
+        typer.echo(line, err=True)
+
+
+@app.command()
 def version() -> None:
     """Print the version."""
     typer.echo(VERSION)

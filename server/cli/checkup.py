@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import shutil
+import sqlite3
 from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,8 @@ from server.cli.tokens import opened
 from server.config import Settings
 from server.hosts.factory import make_hosts
 from server.hosts.port import Host
-from server.store import probe
+from server.store import probe, soundness
+from server.store.database import sqlite_path
 
 ROOM = 2 * 1024**3
 """Bytes that must be free: below that a few images and logs fill the disk."""
@@ -79,7 +81,10 @@ def _existing(folder: Path) -> Path:
 
 
 def _database(settings: Settings) -> list[Finding]:
+    path = sqlite_path(settings.database_url)
     try:
+        if path is not None:
+            soundness.refuse_network(path)
         with opened(settings) as database:
             database.run(probe.write_something)
             damage = database.run(probe.damage)
@@ -87,9 +92,16 @@ def _database(settings: Settings) -> list[Finding]:
         # The message holds the fix already.
         return [Finding(part="database", ok=False, message=str(error))]
     if damage:
-        fix = "stop the server and restore a backup; keep the damaged file for a look at it"
+        fix = "stop the server and put a backup in its place with `lading restore FILE`"
         return [Finding(part="database", ok=False, message=f"damaged: {damage}", fix=fix)]
-    return [Finding(part="database", ok=True, message="opens, is up to date and takes writes")]
+    fix = ""
+    if path is not None and soundness.has_wal_reset_bug():
+        fix = (
+            f"SQLite {sqlite3.sqlite_version} has the WAL-reset bug: the server keeps clear of it, "
+            "commands that write beside it may not; 3.51.3, 3.50.7 and 3.44.6 are without it"
+        )
+    message = "opens, is up to date and takes writes"
+    return [Finding(part="database", ok=True, message=message, fix=fix)]
 
 
 def _engine_and_registries(settings: Settings) -> list[Finding]:

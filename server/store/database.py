@@ -115,6 +115,9 @@ class Database:
     def _write_loop(self) -> None:
         # One connection for good: taking it from the pool and giving it back costs more than a row.
         with self._writing.connect() as conn:
+            # Some SQLites damage the file when one connection checkpoints as another one writes
+            # (`soundness.has_wal_reset_bug`): so the one that writes is the only one to checkpoint.
+            conn.connection.cursor().execute("PRAGMA wal_autocheckpoint=4000")
             self._write_groups(conn)
 
     def _write_groups(self, conn: Connection) -> None:
@@ -205,7 +208,7 @@ def _engine(url: str, *, begin: str, connections: int) -> Engine:
             "journal_mode=WAL",
             "synchronous=FULL",
             "foreign_keys=ON",
-            "wal_autocheckpoint=4000",
+            "wal_autocheckpoint=0",  # the one writer's work, see _write_loop
             "journal_size_limit=67108864",
         ):
             connection.execute(f"PRAGMA {pragma}")
@@ -215,6 +218,14 @@ def _engine(url: str, *, begin: str, connections: int) -> Engine:
         conn.exec_driver_sql(begin)
 
     return engine
+
+
+def sqlite_path(url: str) -> Path | None:
+    """The file that a SQLAlchemy URL names; None where it is no SQLite file."""
+    named = sa.engine.make_url(url)
+    if named.get_backend_name() != "sqlite" or named.database in (None, "", ":memory:"):
+        return None
+    return Path(str(named.database))
 
 
 def sqlite_url(path: Path) -> str:

@@ -22,7 +22,7 @@ from server.store.rows import (
     NewDelivery,
     PipelineDecision,
 )
-from server.store.tables import decisions, deliveries
+from server.store.tables import decisions, deliveries, runs
 
 _ADD = sqlite.insert(deliveries).on_conflict_do_nothing()
 _STORED = sa.select(deliveries.c.id).where(deliveries.c.id.in_(sa.bindparam("ids", expanding=True)))
@@ -127,6 +127,42 @@ def note_failed_try(conn: Connection, id: str, *, error: str, quarantine_after: 
         .returning(deliveries.c.tries)
     ).one()
     return int(row.tries)
+
+
+def count_quarantined(conn: Connection) -> int:
+    """How many deliveries are set aside."""
+    query = sa.select(sa.func.count()).where(deliveries.c.state == DeliveryState.QUARANTINED)
+    return int(conn.execute(query).scalar_one())
+
+
+def requeue_delivery(conn: Connection, id: str) -> bool:  # noqa: A002
+    """Have a delivery that was decided or set aside read once more; False where it waits already.
+
+    The decision about it stays, but no longer speaks for it. One that started runs keeps its
+    event's key, so that nothing starts twice; one that started nothing gives the key up, and so
+    does the decision it repeats.
+    """
+    bound = conn.execute(
+        sa.select(decisions.c.id, decisions.c.duplicate_of).where(decisions.c.delivery == id)
+    ).one_or_none()
+    requeued = conn.execute(
+        sa.update(deliveries)
+        .where(deliveries.c.id == id, deliveries.c.state != DeliveryState.WAITING)
+        .values(state=DeliveryState.WAITING, tries=0, error=None)
+    )
+    if requeued.rowcount == 0:
+        return False
+    if bound is not None:
+        conn.execute(sa.update(decisions).where(decisions.c.id == bound.id).values(delivery=None))
+        conn.execute(
+            sa.update(decisions)
+            .where(
+                decisions.c.id.in_([bound.id, bound.duplicate_of]),
+                ~sa.exists().where(runs.c.decision == decisions.c.id),
+            )
+            .values(event_key=None)
+        )
+    return True
 
 
 def add_decision(

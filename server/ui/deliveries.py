@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import json
 
-from starlette.responses import Response
+from starlette.responses import RedirectResponse, Response
 from starlette.routing import BaseRoute
 
 from server.actions import NotFoundError
 from server.redact import clean_headers
 from server.store import deliveries as delivery_verbs
 from server.store.rows import DeliveryRow
-from server.ui.site import Site, Visit
+from server.ui.site import HEADERS, Site, Visit
 
 PAGE = 40
 PRETTY = 256 * 1024  # bytes of a body that is indented before it is shown
@@ -29,6 +29,7 @@ class DeliveryPages:
         return [
             self._site.resource("/deliveries", get=self._list),
             self._site.resource("/deliveries/{delivery}", get=self._show),
+            self._site.resource("/deliveries/{delivery}/redeliver", post=self._redeliver),
         ]
 
     async def _list(self, visit: Visit) -> Response:
@@ -61,12 +62,17 @@ class DeliveryPages:
             grant=visit.grant,
             delivery=row,
             decision=decision,
-            earlier=None if earlier is None else earlier.delivery,
+            earlier=earlier,
             # What a host tells of people and private repositories is not for every visitor.
             headers=clean_headers(row.headers) if visit.grant.name else None,
             body=_body(row) if visit.grant.name else "",
             live=row.state == "waiting",
         )
+
+    async def _redeliver(self, visit: Visit) -> Response:
+        by = visit.grant.name or "somebody"
+        row = await self._site.actions.redeliver(visit.path("delivery"), by=by)
+        return RedirectResponse(f"/deliveries/{row.id}", 303, HEADERS)
 
 
 def _body(row: DeliveryRow) -> str:

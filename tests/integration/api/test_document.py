@@ -110,8 +110,13 @@ def test_answers_to_changes_are_as_described(
     house: House, client: TestClient, openapi: OpenAPI
 ) -> None:
     run = house.succeeded()
+    delivery = house.delivery()
+    house.nothing(delivery, "No run")
 
     for path, body, status in (
+        (f"deliveries/{delivery.id}/redeliver", None, 202),
+        (f"deliveries/{delivery.id}/redeliver", None, 409),
+        ("deliveries/x/redeliver", None, 404),
         ("runs", {"repository": "acme/web", "ref": "main"}, 201),
         (f"runs/{run.id}/attempts", None, 201),
         (f"runs/{run.id}/attempts", None, 409),

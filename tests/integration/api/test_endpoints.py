@@ -345,3 +345,18 @@ def test_a_run_with_problems_tells_them(house: House, client: TestClient) -> Non
     assert told["definition"]["problems"][0]["line"] == 5
     assert again.status_code == 409
     assert "Mend .lading.yml" in again.json()["detail"]
+
+
+def test_a_redelivered_delivery_waits_again_without_its_decision(
+    house: House, client: TestClient
+) -> None:
+    delivery = house.delivery()
+    house.nothing(delivery, "No run")
+
+    first = client.post(f"deliveries/{delivery.id}/redeliver")
+    second = client.post(f"deliveries/{delivery.id}/redeliver")
+
+    assert first.status_code == 202
+    assert (first.json()["state"], first.json()["decision"]) == ("waiting", None)
+    assert second.status_code == 409
+    assert "waits to be read already" in second.json()["detail"]

@@ -58,6 +58,20 @@ def test_a_verb_that_fails_in_a_group_takes_no_other_with_it(database: Database)
     assert database.run(_all) == [1, 2, 3]
 
 
+def _autocheckpoint(conn: Connection) -> int:
+    return int(conn.exec_driver_sql("PRAGMA wal_autocheckpoint").scalar_one())
+
+
+def test_the_one_connection_that_writes_is_the_only_one_to_checkpoint(database: Database) -> None:
+    async def ask() -> tuple[int, int]:
+        return await database.write(_autocheckpoint), await database.read(_autocheckpoint)
+
+    writer, reader = asyncio.run(ask())
+
+    assert writer > 0
+    assert (reader, database.run(_autocheckpoint)) == (0, 0)
+
+
 def test_batched_verbs_of_waiting_callers_become_one_call(database: Database) -> None:
     calls: list[int] = []
 

@@ -8,6 +8,7 @@ from starlette.testclient import TestClient
 
 from pipelines.progress import State
 from server.auth import make_token
+from server.store import deliveries
 from tests.builders import House
 from tests.integration.ui.conftest import BASE, MakeApp
 
@@ -26,7 +27,7 @@ PAGES = (
     "/runs/1;a",
     "//runs/1",
 )
-CHANGES = ("/runs/1/rerun", "/runs/1/cancel")
+CHANGES = ("/runs/1/rerun", "/runs/1/cancel", "/deliveries/x/redeliver")
 
 
 @pytest.mark.parametrize("page", PAGES)
@@ -228,3 +229,34 @@ def test_cancel_ends_a_waiting_run_in_the_persons_name(house: House, person: Tes
     assert house.fresh(run.id).state is State.CANCELLED
     assert house.fresh(run.id).sentence == "cancelled by ada"
     assert second.status_code == 409
+
+
+def test_read_again_puts_a_delivery_back_and_returns_to_its_page(
+    house: House, person: TestClient
+) -> None:
+    delivery = house.delivery()
+    house.nothing(delivery, "No run: when wants branch main")
+    page = f"/deliveries/{delivery.id}"
+    assert f'action="{page}/redeliver"' in person.get(page).text
+
+    first = person.post(f"{page}/redeliver")
+    second = person.post(f"{page}/redeliver")
+
+    assert (first.status_code, first.headers["location"]) == (303, page)
+    assert second.status_code == 409
+    assert "waits to be read" in person.get(page).text
+    assert "/redeliver" not in person.get(page).text
+
+
+def test_another_site_cannot_have_a_delivery_read_again(house: House, person: TestClient) -> None:
+    delivery = house.delivery()
+    house.nothing(delivery, "No run")
+
+    answer = person.post(
+        f"/deliveries/{delivery.id}/redeliver", headers={"Origin": "https://evil.test"}
+    )
+
+    assert answer.status_code == 403
+    row = house.database.run(deliveries.delivery, delivery.id)
+    assert row is not None
+    assert row.state == "decided"

@@ -13,7 +13,7 @@ from starlette.testclient import TestClient
 from pipelines.problems import ExecutorUnavailableError
 from server import metrics as room
 from server.metrics import Metrics, operations_routes
-from server.store import runs
+from server.store import deliveries, runs
 from tests.builders import House
 
 
@@ -146,3 +146,11 @@ def test_a_run_that_is_taken_leaves_the_queue(house: House, client: TestClient) 
 
     assert sample(client, "lading_queue") == 0
     assert sample(client, "lading_runs", state="running") == 1
+
+
+def test_deliveries_set_aside_are_counted_apart(house: House, client: TestClient) -> None:
+    delivery = house.delivery()
+    house.database.run(deliveries.note_failed_try, delivery.id, error="boom", quarantine_after=1)
+
+    assert sample(client, "lading_deliveries_quarantined") == 1
+    assert sample(client, "lading_deliveries_waiting") == 0
