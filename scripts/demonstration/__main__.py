@@ -93,6 +93,7 @@ def _stage(*, once: bool) -> Iterator[Stage]:
         stack.callback(_forget_images, docker_url, repository)
         port = parts.free_port(0 if once else 8000)
         config = parts.configuration(folder, docker_url=docker_url, port=port)
+        stack.callback(parts.remove_what_runs_left, docker_url, config)
         server = stack.enter_context(parts.server(config, port))
         say(f"started Lading at {server.url}, with all it keeps in {folder}")
         stack.callback(_say_stopping)

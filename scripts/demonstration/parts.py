@@ -20,6 +20,8 @@ import docker
 import requests
 from docker.errors import DockerException, ImageNotFound
 
+from pipelines.engine.client import connect
+from pipelines.engine.leftovers import remove_leftovers
 from scripts.parts import base_image
 from scripts.parts.errors import PartError, say
 
@@ -232,6 +234,20 @@ def server(config: Path, port: int) -> Iterator[Server]:
         yield running
     finally:
         _stop(process)
+
+
+def remove_what_runs_left(docker_url: str, config: Path) -> None:
+    """Remove containers and volumes of runs: they outlive the server, so that it may be upgraded.
+
+    Args:
+        docker_url: The engine.
+        config: The stopped server's configuration.
+    """
+    identity = config.parent / "data" / "server-id"
+    if not identity.exists():
+        return
+    with contextlib.closing(connect(docker_url)) as client:
+        remove_leftovers(client, identity.read_text(), set())
 
 
 def _server_environment() -> dict[str, str]:
