@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -36,6 +36,8 @@ _EVENT_USUAL = 0.1
 _WITNESS_DELAY = 0.1
 _WITNESS_TRIES = 5
 """The engine hears of a kill for want of memory on another way than of the end: ask again."""
+_LET_GO = 2.0
+"""Seconds in which a stream that was cut must have ended for the thread that reads it."""
 _DRAIN = 5.0
 """Seconds without a byte after which the output of an ended container counts as whole."""
 
@@ -52,6 +54,13 @@ class Prepared:
     def close(self) -> None:
         """Detach from it; nobody must be reading."""
         self.stream.close()
+
+
+async def found(engine: Engine, container: str) -> Prepared:
+    """A container that an earlier process started, with its output from the beginning."""
+    await engine.call(engine.ends.listen)
+    log = await engine.call(engine.streams.container_log, container, follow=True)
+    return Prepared(container=container, image="", pieces=log.pieces(), stream=log)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -126,6 +135,7 @@ class RunningStep:
         limits: Limits,
         interruption: Interruption,
         watchdog: Watchdog,
+        taken: Mapping[int, int] | None = None,
     ) -> None:
         self._engine = engine
         self._prepared = container
@@ -133,7 +143,8 @@ class RunningStep:
         self._limits = limits
         self._interruption = interruption
         self._watchdog = watchdog
-        self._taken = Demultiplexer(output.write)
+        self._taken = Demultiplexer(output.write, dict(taken or {}))
+        self._adopted = taken is not None
         self._ended = engine.ends.expect(self._container)
         self._was_lost = False
         self._started = False
@@ -149,10 +160,16 @@ class RunningStep:
         self._pumping = self._pump(self._prepared)
         try:
             await self._start()
-        except (LadingError, *ENGINE_ERRORS):
+        except (asyncio.CancelledError, LadingError, *ENGINE_ERRORS):
             self._prepared.stream.cut()
             self._engine.ends.forget(self._container)
             raise
+        self._started = True
+
+    def follow(self) -> None:
+        """Go on with a container that runs already, or has ended."""
+        self._breaks = self._engine.ends.breaks
+        self._pumping = self._pump(self._prepared)
         self._started = True
 
     async def _start(self) -> None:
@@ -184,6 +201,11 @@ class RunningStep:
         """
         try:
             code = await self._end()
+        except asyncio.CancelledError:
+            # Nobody may write to the output any more once we have gone.
+            self._prepared.stream.cut()
+            await asyncio.wait({self._pumping}, timeout=_LET_GO)
+            raise
         finally:
             self._engine.ends.forget(self._container)
             if self._killing is not None:
@@ -229,9 +251,11 @@ class RunningStep:
                 if late:
                     await self._ends_within(_EVENT_DELAY)
             if self._ended.done():
-                if late or self._breaks != self._engine.ends.breaks:
-                    await self._recover(follow=False)
                 await self._drain()
+                # A log that is followed while it grows may miss its last lines.
+                if late or self._adopted or self._breaks != self._engine.ends.breaks:
+                    await self._recover(follow=False)
+                    await self._drain()
                 return self._ended.result()
             state = await self._inspect()
             if state is not None and not state:
