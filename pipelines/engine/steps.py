@@ -6,12 +6,13 @@ import asyncio
 import contextlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
+from datetime import datetime
 from typing import Any
 
 from docker.errors import APIError, NotFound
 
 from pipelines.endings import KILLED, describe
-from pipelines.engine.client import ENGINE_ERRORS, Engine, Stream, gone, reason
+from pipelines.engine.client import DEFAULT_BRIDGE, ENGINE_ERRORS, Engine, Stream, gone, reason
 from pipelines.engine.containers import (
     WORKSPACE,
     Attempt,
@@ -36,6 +37,10 @@ _EVENT_USUAL = 0.1
 _WITNESS_DELAY = 0.1
 _WITNESS_TRIES = 5
 """The engine hears of a kill for want of memory on another way than of the end: ask again."""
+_ENDED_BY_ENGINE = (137, 143, 255)
+"""Exit codes of containers whose engine stopped, or died and found them ended."""
+_AS_OLD_AS_THE_ENGINE = DEFAULT_BRIDGE
+"""A network that the engine makes anew at each start; nothing else tells when that was."""
 _LET_GO = 2.0
 """Seconds in which a stream that was cut must have ended for the thread that reads it."""
 _DRAIN = 5.0
@@ -215,6 +220,8 @@ class RunningStep:
             return Outcome(state=State.ERROR, message=message)
         if code == 0:
             return Outcome(state=State.SUCCESS, exit_code=0)
+        if self._adopted and code in _ENDED_BY_ENGINE:
+            self._was_lost |= await self._engine_is_younger()
         if self._was_lost and not self._interruption.requested:
             message = (
                 "the container engine was stopped or restarted while the step ran "
@@ -308,6 +315,16 @@ class RunningStep:
             if not self._pumping.done() and before == self._taken.taken:
                 self._prepared.stream.cut()
         self._pumping.result()
+
+    async def _engine_is_younger(self) -> bool:
+        """Whether the engine was started after the container: while nobody was there to see it."""
+        client = self._engine.client
+        with contextlib.suppress(*ENGINE_ERRORS, KeyError, ValueError):
+            found = await self._engine.call(client.inspect_container, self._container)
+            network = await self._engine.call(client.inspect_network, _AS_OLD_AS_THE_ENGINE)
+            started = datetime.fromisoformat(found["State"]["StartedAt"])
+            return datetime.fromisoformat(network["Created"]) > started
+        return False
 
     async def _out_of_memory(self, code: int) -> bool:
         """Whether the engine saw the kernel kill something in the container."""

@@ -153,3 +153,40 @@ def test_a_workspace_that_somebody_removed_is_told_of(bench: Bench, busybox_imag
                 pass
 
     run(work())
+
+
+@pytest.mark.parametrize(("younger", "state"), [(True, State.ERROR), (False, State.FAILURE)])
+def test_a_step_killed_unseen_is_an_error_where_the_engine_was_started_since(
+    bench: Bench,
+    busybox_image: str,
+    monkeypatch: pytest.MonkeyPatch,
+    *,
+    younger: bool,
+    state: State,
+) -> None:
+    plan = plan_of(commands_step("unit", "sleep 600", image=busybox_image))
+
+    async def work() -> None:
+        first = bench.executor(plan)
+        await first.open()
+        begun = asyncio.Event()
+        going = asyncio.create_task(first.run(plan.steps[0], MemoryOutput(), begun.set))
+        await begun.wait()
+        going.cancel()
+        await asyncio.wait({going})
+        await first.release()
+        client = bench.engine.client
+        client.kill(first.attempt.name("test.unit"))
+        network = client.create_network(f"{bench.server}-younger")["Id"]
+        if younger:  # as the engine's own is after its start
+            monkeypatch.setattr("pipelines.engine.steps._AS_OLD_AS_THE_ENGINE", network)
+        try:
+            async with second(bench, plan, first, began(plan, "test.unit")) as executor:
+                outcome = await executor.adopt(plan.steps[0], MemoryOutput(), lambda: None, {})
+        finally:
+            client.remove_network(network)
+        assert outcome is not None
+        assert (outcome.state, outcome.exit_code) == (state, 137)
+        assert ("stopped or restarted" in outcome.message) == younger
+
+    run(work())
