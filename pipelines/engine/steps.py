@@ -92,6 +92,7 @@ class StepContainers:
             volume=self.volume,
             runtime=engine.runtime,
             init=engine.has_init,
+            log_driver=engine.log_driver,
         )
         arguments: dict[str, Any] = {
             "image": image,

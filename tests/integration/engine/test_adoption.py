@@ -190,3 +190,32 @@ def test_a_step_killed_unseen_is_an_error_where_the_engine_was_started_since(
         assert ("stopped or restarted" in outcome.message) == younger
 
     run(work())
+
+
+def test_bytes_that_are_no_text_are_counted_as_they_came(bench: Bench, busybox_image: str) -> None:
+    odd = "for i in 1 2 3; do printf '\\377\\000%s\\n' $i; done; while [ ! -e go ]; do :; done"
+    plan = plan_of(
+        commands_step("odd", odd, "printf '\\376end\\n'", image=busybox_image),
+        commands_step("go", "touch go", image=busybox_image),
+    )
+
+    async def work() -> None:
+        first = bench.executor(plan)
+        await first.open()
+        output, rest = MemoryOutput(), MemoryOutput()
+        going = asyncio.create_task(first.run(plan.steps[0], output, lambda: None))
+        await until(lambda: b"3\n" in output.of(1)[-2:])
+        going.cancel()
+        await asyncio.wait({going})
+        await first.release()
+        async with second(bench, plan, first, began(plan, "test.odd")) as executor:
+            taken = {1: len(output.of(1))}
+            adopting = asyncio.create_task(executor.adopt(plan.steps[0], rest, lambda: None, taken))
+            await whole(executor, plan, "test.go")
+            await adopting
+        assert rest.of(1).endswith(b"\n\xfeend\n")
+        assert (output.of(1) + rest.of(1)).count(b"\xff\x00") == 3
+        assert b"\xff" not in rest.of(1)
+        assert rest.of(1).startswith(b"$ printf")
+
+    run(work())
