@@ -137,6 +137,8 @@ def test_a_push_does_not_begin_before_it_is_stored_that_it_does() -> None:
         walk.durable = slowly
         going = asyncio.create_task(walk.go())
         await walk.until("started push.web")
+        for _ in range(20):  # turns of the loop in which it could begin
+            await asyncio.sleep(0)
         assert walk.executor.calls == ["open"]
         stored.set()
         assert (await going).state is State.SUCCESS
