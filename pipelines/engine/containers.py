@@ -143,7 +143,11 @@ def host_config(
         "init": init,
         "log_config": {
             "Type": log_driver,
-            "Config": {"max-size": str(max(limits.log, 2**20)), "max-file": "3"},
+            "Config": {
+                "max-size": str(max(limits.log, 2**20)),
+                # `local` adds some 30 bytes to each line, and packs what it has turned over.
+                "max-file": "5" if log_driver == "local" else "2",
+            },
         },
     }
 

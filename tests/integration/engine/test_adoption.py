@@ -219,3 +219,29 @@ def test_bytes_that_are_no_text_are_counted_as_they_came(bench: Bench, busybox_i
         assert rest.of(1).startswith(b"$ printf")
 
     run(work())
+
+
+def test_output_that_the_engine_has_turned_over_is_whole_all_the_same(
+    bench: Bench, busybox_image: str
+) -> None:
+    bench.limits = bench.limits.model_copy(update={"log": 2**20})
+    counting = "seq 10000 60000 | sed 's/^/line number /'"
+    plan = plan_of(commands_step("unit", counting, image=busybox_image))
+
+    async def work() -> None:
+        first = bench.executor(plan)
+        await first.open()
+        begun = asyncio.Event()
+        going = asyncio.create_task(first.run(plan.steps[0], MemoryOutput(), begun.set))
+        await begun.wait()
+        going.cancel()
+        await asyncio.wait({going})
+        await first.release()
+        output = MemoryOutput()
+        async with second(bench, plan, first, began(plan, "test.unit")) as executor:
+            outcome = await executor.adopt(plan.steps[0], output, lambda: None, {})
+        assert outcome == Outcome(state=State.SUCCESS, exit_code=0)
+        lines = output.text.splitlines()[1:]
+        assert lines == [f"line number {number}" for number in range(10000, 60001)]
+
+    run(work())

@@ -72,7 +72,7 @@ def test_swap_does_not_widen_the_memory_limit() -> None:
 
 def test_what_the_engine_keeps_of_the_log_is_bounded() -> None:
     config = host_config(Limits(log=2**26), **ENGINE)
-    assert config["log_config"]["Config"] == {"max-size": str(2**26), "max-file": "3"}
+    assert config["log_config"]["Config"] == {"max-size": str(2**26), "max-file": "5"}
 
 
 def test_a_step_may_overrule_the_word_to_the_init_process() -> None:
