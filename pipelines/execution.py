@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+import contextlib
+from collections.abc import Awaitable, Callable, Mapping
 from contextlib import AbstractContextManager
 from datetime import datetime
 from functools import partial
@@ -11,8 +12,8 @@ from typing import Any
 
 from pipelines.durations import format_duration
 from pipelines.endings import timed_out
-from pipelines.executor import Executor, Output
-from pipelines.plan import CommandsWork, Plan, Step
+from pipelines.executor import OWN, Executor, Output
+from pipelines.plan import CommandsWork, Plan, PushWork, Step
 from pipelines.problems import ExecutorUnavailableError
 from pipelines.progress import (
     Fact,
@@ -20,6 +21,7 @@ from pipelines.progress import (
     Progress,
     State,
     StepEnded,
+    StepProgress,
     StepReady,
     StepRunning,
     StepStarted,
@@ -32,6 +34,17 @@ Outputs = Callable[[str], AbstractContextManager[Output]]
 
 STOP_MARGIN = 30.0
 """Seconds after SIGKILL in which an executor must have told how a step ended."""
+
+LEAST = 10.0
+"""Seconds that a step has at least after it was taken up: it may have ended in time, unseen."""
+PUSH_GRACE = 15.0
+"""Seconds that a push gets to end by itself when the process ends: it cannot be taken up."""
+
+Taken = Callable[[str], Mapping[int, int]]
+"""Bytes stored of each stream of a step, by the step's key."""
+
+_STORING = 5.0
+"""Seconds that the last facts get to become durable when the process ends."""
 
 _CANCELLED = Outcome(state=State.CANCELLED, message="cancelled before it started")
 
@@ -46,8 +59,13 @@ async def execute(
     cancelled: asyncio.Event,
     grace: float,
     parallel_steps: int,
+    earlier: Progress | None = None,
+    taken: Taken = lambda _: {},
 ) -> Progress:
     """Run a plan to its end, whatever that is, and leave nothing behind.
+
+    Where our own task is cancelled, the process ends and not the attempt: what runs is left to run,
+    and no step ends for that. Whoever comes next goes on with the progress told so far.
 
     Facts are emitted the moment they happen; the last `StepEnded` comes before what steps left is
     removed, so whoever waits for the result should look at the facts, not at our return.
@@ -61,16 +79,30 @@ async def execute(
         cancelled: Set by whoever wants the attempt to end.
         grace: Seconds between SIGTERM and SIGKILL.
         parallel_steps: Most steps at the same time.
+        earlier: Where an earlier process left this attempt; None: it begins. The plan's own time
+            limit begins anew, a running step's goes on.
+        taken: How much of a step's output an earlier process stored.
 
     Returns:
         The progress in which all steps have ended.
     """
     drive = _Drive(
-        plan, executor, emit, outputs, clock, cancelled=cancelled, grace=grace, room=parallel_steps
+        earlier or Progress.of(plan),
+        executor,
+        emit,
+        outputs,
+        clock,
+        cancelled=cancelled,
+        grace=grace,
+        room=parallel_steps,
+        taken=None if earlier is None else taken,
     )
     try:
         await drive.through()
         await drive.settle()
+    except asyncio.CancelledError:
+        drive.hands_over = not drive.progress.state.ended
+        raise
     finally:
         await drive.close()
     return drive.progress
@@ -81,7 +113,7 @@ class _Drive:
 
     def __init__(
         self,
-        plan: Plan,
+        progress: Progress,
         executor: Executor,
         emit: Emit,
         outputs: Outputs,
@@ -90,9 +122,13 @@ class _Drive:
         cancelled: asyncio.Event,
         grace: float,
         room: int,
+        taken: Taken | None,
     ) -> None:
-        self.progress = Progress.of(plan)
-        self._plan = plan
+        self.progress = progress
+        self.hands_over = False
+        self._earlier = None if taken is None else progress
+        self._taken = taken
+        self._plan = progress.plan
         self._executor = executor
         self._emit = emit
         self._outputs = outputs
@@ -113,6 +149,7 @@ class _Drive:
         try:
             if not await self._open(cancel):
                 return
+            self._take_up()
             self._start_ready()
             while not self.progress.state.ended:
                 await self._wait(cancel, deadline)
@@ -126,20 +163,42 @@ class _Drive:
             await asyncio.gather(*self._afterwards)
 
     async def close(self) -> None:
-        """Close the executor, even while we are being cancelled."""
-        for task in self._running.values():
-            task.cancel()
-        await asyncio.gather(*self._running.values(), return_exceptions=True)
-        closing = asyncio.ensure_future(self._executor.close())
+        """Close the executor, or let go of it, even while we are being cancelled."""
+        closing = asyncio.ensure_future(self._hand_over() if self.hands_over else self._close())
         try:
             await asyncio.shield(closing)
         except asyncio.CancelledError:
             await closing
             raise
 
+    async def _close(self) -> None:
+        await self._give_up(self._running)
+        await self._executor.close()
+
+    async def _hand_over(self) -> None:
+        """Leave what runs to whoever comes next; only a push may end, for a while."""
+        pushes = {
+            key: task
+            for key, task in self._running.items()
+            if isinstance(self._plan.step(key).work, PushWork)
+        }
+        await self._give_up({k: task for k, task in self._running.items() if k not in pushes})
+        if pushes:
+            await asyncio.wait(pushes.values(), timeout=PUSH_GRACE)
+            await self._give_up(pushes)
+        if self._afterwards:
+            await asyncio.wait(self._afterwards, timeout=_STORING)
+        await self._executor.release()
+
+    @staticmethod
+    async def _give_up(tasks: Mapping[str, asyncio.Task[None]]) -> None:
+        for task in tasks.values():
+            task.cancel()
+        await asyncio.gather(*tasks.values(), return_exceptions=True)
+
     async def _open(self, cancel: asyncio.Future[Any]) -> bool:
         """Open the executor; where that fails, or somebody cancels, every step has ended."""
-        opening = asyncio.ensure_future(self._executor.open())
+        opening = asyncio.ensure_future(self._executor.open(self._earlier))
         try:
             both: set[asyncio.Future[Any]] = {opening, cancel}
             await asyncio.wait(both, return_when=asyncio.FIRST_COMPLETED)
@@ -156,11 +215,18 @@ class _Drive:
             await asyncio.wait({opening})
         return True
 
+    def _take_up(self) -> None:
+        """Go on with the steps that ran when an earlier process left, whatever room there is."""
+        for key, step in self.progress.steps.items():
+            if step.state is State.RUNNING:
+                self._running[key] = asyncio.create_task(self._run(self._plan.step(key)))
+
     def _start_ready(self) -> None:
         for key in self.progress.ready():
             if key not in self._ready:
                 self._ready[key] = None
-                self._tell(StepReady(step=key, at=self._clock()))
+                if self.progress.steps[key].ready_at is None:
+                    self._tell(StepReady(step=key, at=self._clock()))
         for key in [key for key in self._ready if key not in self._running]:
             if len(self._running) < self._room and not self._ended(key):
                 del self._ready[key]
@@ -209,19 +275,46 @@ class _Drive:
 
     async def _run(self, step: Step) -> None:
         """One step from its start to its end."""
-        self._tell(StepStarted(step=step.key, at=self._clock()))
+        if self.progress.steps[step.key].started_at is None:
+            told_start = self._tell(StepStarted(step=step.key, at=self._clock()))
+            if isinstance(step.work, PushWork):
+                # Were that not stored, a push might run twice without anybody knowing.
+                await asyncio.shield(told_start)
         with self._outputs(step.key) as output:
             outcome = await self._timed(step, output)
         told = self._end(step.key, outcome)
         self._later(self._discard(step.key, told))
 
-    async def _timed(self, step: Step, output: Output) -> Outcome:
+    async def _work(self, step: Step, output: Output) -> Outcome:
+        """The step's own work, gone on with where an earlier process had begun it."""
         running = partial(self._tell_running, step.key)
-        work = asyncio.ensure_future(self._executor.run(step, output, running))
+        if self._earlier is not None and self._taken is not None:
+            taken = self._taken(step.key)
+            outcome = await self._executor.adopt(step, output, running, taken)
+            if outcome is None:
+                outcome = _lost(step, self._earlier.steps[step.key])
+            if outcome is not None:
+                return outcome
+            if self._earlier.steps[step.key].running_at is not None:
+                with contextlib.suppress(OSError):  # a full disk is told of by the work itself
+                    output.write(OWN, b"[lading] Lading was restarted: this begins anew\n")
+        return await self._executor.run(step, output, running)
+
+    def _time_left(self, step: Step) -> float:
+        """Seconds the step has; commands that went on without us have used up theirs."""
+        earlier = None if self._earlier is None else self._earlier.steps[step.key].started_at
+        if earlier is None or not isinstance(step.work, CommandsWork):
+            return step.timeout
+        used = max(0.0, (self._clock() - earlier).total_seconds())
+        return max(step.timeout - used, min(step.timeout, LEAST))
+
+    async def _timed(self, step: Step, output: Output) -> Outcome:
+        limit = self._time_left(step)
+        work = asyncio.ensure_future(self._work(step, output))
         halting = asyncio.ensure_future(self._halting.wait())
         either: set[asyncio.Future[Any]] = {work, halting}
         try:
-            await asyncio.wait(either, timeout=step.timeout, return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait(either, timeout=limit, return_when=asyncio.FIRST_COMPLETED)
             if work.done():
                 return work.result()
             why = self._halted or Outcome(
@@ -251,7 +344,8 @@ class _Drive:
         await self._executor.discard(key)
 
     def _tell_running(self, key: str) -> None:
-        self._tell(StepRunning(step=key, at=self._clock()))
+        if self.progress.steps[key].running_at is None:
+            self._tell(StepRunning(step=key, at=self._clock()))
 
     def _end(self, key: str, outcome: Outcome) -> asyncio.Future[None]:
         return self._tell(StepEnded(step=key, at=self._clock(), outcome=outcome))
@@ -270,3 +364,20 @@ class _Drive:
         # What failed stays, so that `settle` raises it.
         if not future.cancelled() and future.exception() is None:
             self._afterwards.discard(future)
+
+
+def _lost(step: Step, before: StepProgress) -> Outcome | None:
+    """How a step ends of which the executor has nothing left; None: it can begin anew."""
+    if before.state is State.RUNNING and isinstance(step.work, PushWork):
+        message = (
+            f"Lading was restarted in the middle of {step.key}: see whether the registry has the "
+            "image, then re-run"
+        )
+        return Outcome(state=State.ERROR, message=message)
+    if before.running_at is not None and isinstance(step.work, CommandsWork):
+        message = (
+            f"the container of {step.key} was removed while Lading was restarted, not by Lading: "
+            "re-run"
+        )
+        return Outcome(state=State.ERROR, message=message)
+    return None

@@ -2,8 +2,9 @@
 
 The contract, for whoever writes a second executor:
 
-* One executor serves one attempt of one run. `open` comes first and once, `close` last and once,
-  also after a failed `open` or a cancelled task; between them any number of `run` and `stop`.
+* One executor serves one attempt of one run. `open` comes first and once, `close` or `release`
+  last and once, also after a failed `open` or a cancelled task; between them any number of `run`,
+  `adopt` and `stop`.
 * `run` is called at most once for each step, and several at the same time for different steps. It
   returns when the step's own work is over and everything it wrote has reached `output`. It raises
   nothing for what a step or its environment may do: a failing command is `State.FAILURE`, an
@@ -13,18 +14,29 @@ The contract, for whoever writes a second executor:
   for a step that has not started, or has ended, does nothing.
 * `run` does not remove what it made. `discard` does, once the outcome is durable; `close` removes
   whatever is left of the whole attempt. Both are quiet about things that are gone already.
+* What runs outlives us. `release` lets go of everything and removes nothing: a later executor of
+  the same attempt, in another process, finds it again. So does one that comes after a process that
+  died without a word. It is opened with the progress that the earlier one had told of, finds what
+  that one made instead of making it, and is asked to `adopt` each step that has not ended before
+  it may be asked to `run` it.
+* `adopt` goes on with a step where the earlier process was: it follows one that still runs, reads
+  one that has ended meanwhile as it ended, and writes to `output` only what that lacks. None says
+  that there is nothing to go on with; what that means is not the executor's to say.
 * Output is bytes as they came; `output.write` may be called from any one thread at a time per
-  step and never blocks for long.
+  step and never blocks for long. `STDOUT` and `STDERR` are the container's own bytes and nothing
+  else, so that their count says how much of a container's output is stored; a line of Lading's
+  own, the builder's and the registry's words are `OWN`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Protocol
 
 from pipelines.plan import Step
-from pipelines.progress import Outcome
+from pipelines.progress import Outcome, Progress
 
+OWN = 0
 STDOUT = 1
 STDERR = 2
 
@@ -33,21 +45,37 @@ class Output(Protocol):
     """Where one step's output goes."""
 
     def write(self, stream: int, data: bytes) -> None:
-        """Take bytes of stream `STDOUT` or `STDERR`, in the order they came."""
+        """Take bytes of stream `STDOUT`, `STDERR` or `OWN`, in the order they came."""
 
 
 class Executor(Protocol):
     """Runs the steps of one attempt."""
 
-    async def open(self) -> None:
-        """Make the workspace and whatever all steps share.
+    async def open(self, earlier: Progress | None = None) -> None:
+        """Make the workspace and whatever all steps share, or find it.
+
+        Args:
+            earlier: Where an earlier process left the same attempt; None: it begins.
 
         Raises:
-            ExecutorUnavailableError: The engine cannot be reached or has no room.
+            ExecutorUnavailableError: The engine cannot be reached or has no room, or what the
+                earlier process made is there no more.
         """
 
     async def run(self, step: Step, output: Output, running: Callable[[], None]) -> Outcome:
         """Do one step's work; `running` is called once when the work itself begins."""
+
+    async def adopt(
+        self, step: Step, output: Output, running: Callable[[], None], taken: Mapping[int, int]
+    ) -> Outcome | None:
+        """Go on with a step that an earlier process began; None where there is nothing of it.
+
+        Args:
+            step: One that has not ended.
+            output: Takes what is not stored yet.
+            running: Called once when it is clear that the work itself had begun.
+            taken: Bytes of each stream that are stored already.
+        """
 
     async def stop(self, key: str, *, grace: float) -> None:
         """Ask a running step to end."""
@@ -57,3 +85,6 @@ class Executor(Protocol):
 
     async def close(self) -> None:
         """Remove everything that belongs to the attempt."""
+
+    async def release(self) -> None:
+        """Let go of the attempt; whatever runs goes on."""

@@ -19,7 +19,7 @@ from pipelines.plan import (
     Stage,
     Step,
 )
-from pipelines.progress import Outcome, State
+from pipelines.progress import Outcome, Progress, State
 
 SUCCESS = Outcome(state=State.SUCCESS, exit_code=0)
 STOPPED = Outcome(state=State.FAILURE, exit_code=143, message="exit code 143")
@@ -51,12 +51,15 @@ class ScriptedExecutor:
     """Raised by `open`."""
     calls: list[str] = field(default_factory=list)
     """What was asked, in order: `open`, `run test.unit`, `stop test.unit`, …, `close`."""
+    found: frozenset[str] = frozenset()
+    """Keys of the steps that an earlier process left running: their scripts go on."""
     most_at_once: int = 0
     """The most steps that ran at the same time."""
     _stops: dict[str, asyncio.Future[float]] = field(default_factory=dict)
 
-    async def open(self) -> None:
+    async def open(self, earlier: Progress | None = None) -> None:
         """See `Executor.open`."""
+        del earlier
         self.calls.append("open")
         if self.open_error is not None:
             raise self.open_error
@@ -64,13 +67,30 @@ class ScriptedExecutor:
     async def run(self, step: Step, output: Output, running: Callable[[], None]) -> Outcome:
         """See `Executor.run`."""
         self.calls.append(f"run {step.key}")
+        return await self._play(step, output, running, {})
+
+    async def adopt(
+        self, step: Step, output: Output, running: Callable[[], None], taken: Mapping[int, int]
+    ) -> Outcome | None:
+        """See `Executor.adopt`."""
+        self.calls.append(f"adopt {step.key}")
+        if step.key not in self.found:
+            return None
+        return await self._play(step, output, running, dict(taken))
+
+    async def _play(
+        self, step: Step, output: Output, running: Callable[[], None], skip: dict[int, int]
+    ) -> Outcome:
         script = self.scripts.get(step.key, Script())
         stop = self._stops[step.key] = asyncio.get_running_loop().create_future()
         self.most_at_once = max(self.most_at_once, len(self._stops))
         try:
             running()
             for stream, data in script.writes:
-                output.write(stream, data)
+                known = min(skip.get(stream, 0), len(data))
+                skip[stream] = skip.get(stream, 0) - known
+                if data[known:]:
+                    output.write(stream, data[known:])
             if script.error is not None:
                 raise script.error
             return await self._end(script, stop)
@@ -91,6 +111,10 @@ class ScriptedExecutor:
     async def close(self) -> None:
         """See `Executor.close`."""
         self.calls.append("close")
+
+    async def release(self) -> None:
+        """See `Executor.release`."""
+        self.calls.append("release")
 
     @staticmethod
     async def _end(script: Script, stop: asyncio.Future[float]) -> Outcome:

@@ -38,7 +38,7 @@ from server.logs import LogStore
 from server.metrics import Metrics, operations_routes
 from server.mirrors import MirrorKey, Mirrors
 from server.reporting import Reporting
-from server.store import Database, repositories, soundness
+from server.store import Database, repositories, runs, soundness
 from server.store.database import sqlite_path
 from server.store.migrations import upgrade
 from server.store.rows import RunRow
@@ -162,7 +162,10 @@ class Lading:
         except ExecutorUnavailableError as error:
             log.warning("leftovers stay for now", why=str(error))
             return
-        keep = {(str(run), attempt) for run, attempt in self.worker.active}
+        # Also those that nobody has taken up yet.
+        running = await self.database.read(runs.unfinished_attempts)
+        keep = {(str(attempt.run), attempt.number) for attempt in running}
+        keep |= {(str(run), attempt) for run, attempt in self.worker.active}
         removed = await self.engine.call(
             remove_leftovers, self.engine.client, server=self.server_id, keep=keep
         )

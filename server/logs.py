@@ -3,7 +3,8 @@
 One step's output is one file of raw bytes, `<run>/<attempt>/<step>.log`, and beside it an index
 `<step>.idx` of fixed 32-byte records, one for each piece as it was written: when, at which byte,
 how many lines stood before, how long, which stream. The index finds a line without reading the
-file, and tells after a crash how many bytes of each stream are kept.
+file, and tells after a crash how many bytes of each stream are kept. A crash may come between the
+bytes and their record: what only one of the two tells of is cut off before anything is added.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import BinaryIO
 
-from pipelines.executor import STDOUT
+from pipelines.executor import OWN
 from pipelines.values import Value
 
 RECORD = struct.Struct("<QQQIB3x")
@@ -63,13 +64,14 @@ class LogWriter:
 
     def __init__(self, path: Path, *, limit: int, wake: Callable[[], None]) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
+        _mend(path)
         self._log: BinaryIO = path.open("ab", buffering=0)
         self._index: BinaryIO = path.with_suffix(".idx").open("ab", buffering=0)
         self._wake = wake
         self._limit = limit
         self._offset = self._log.tell()
         self._lines = _lines_in(path)
-        self._last = b"\n"
+        self._last = _byte_before(path, self._offset)
         self.dropped = 0
 
     def write(self, stream: int, data: bytes) -> None:
@@ -94,7 +96,7 @@ class LogWriter:
     def note(self, text: str) -> None:
         """Add a line of Lading's own, whatever the limit."""
         line = b"" if self._last == b"\n" else b"\n"
-        self._append(STDOUT, line + text.encode() + b"\n")
+        self._append(OWN, line + text.encode() + b"\n")
 
     def close(self) -> None:
         """Say what was dropped, and end."""
@@ -103,6 +105,10 @@ class LogWriter:
                 f"[lading] output limit of {self._limit // (1024 * 1024)} MiB reached: "
                 f"{self.dropped} more bytes were not kept"
             )
+        self.pause()
+
+    def pause(self) -> None:
+        """Leave it, without a last word, to whoever goes on with it."""
         self._log.close()
         self._index.close()
         self._wake()
@@ -148,6 +154,15 @@ class LogStore:
             return self._path(run, attempt, step).stat().st_size
         except FileNotFoundError:
             return 0
+
+    def taken(self, run: int, attempt: int, step: str) -> dict[int, int]:
+        """Bytes stored of each stream."""
+        taken: dict[int, int] = {}
+        pieces = _Index(self._path(run, attempt, step).with_suffix(".idx"))
+        for position in range(len(pieces)):
+            piece = pieces[position]
+            taken[piece.stream] = taken.get(piece.stream, 0) + piece.length
+        return taken
 
     def read(self, run: int, attempt: int, step: str, *, start: int, limit: int) -> bytes:
         """At most `limit` bytes from byte `start`; fewer, or none, where the log ends."""
@@ -248,6 +263,37 @@ def _lines_in(path: Path) -> int:
     last = pieces[len(pieces) - 1]
     with path.open("rb") as file:
         return last.lines_before + os.pread(file.fileno(), last.length, last.offset).count(b"\n")
+
+
+def _mend(path: Path) -> None:
+    """Cut a log and its index to what both tell of."""
+    index = path.with_suffix(".idx")
+    pieces = _Index(index)
+    size = path.stat().st_size if path.exists() else 0
+    count = len(pieces)
+    while count and pieces[count - 1].offset >= size:
+        count -= 1
+    end = 0
+    if count:
+        last = pieces[count - 1]
+        end = min(size, last.offset + last.length)
+        if end < last.offset + last.length:
+            short = RECORD.pack(
+                last.at, last.offset, last.lines_before, end - last.offset, last.stream
+            )
+            with index.open("r+b") as file:
+                file.seek((count - 1) * RECORD.size)
+                file.write(short)
+    if index.exists() and index.stat().st_size != count * RECORD.size:
+        os.truncate(index, count * RECORD.size)
+    if size != end:
+        os.truncate(path, end)
+
+
+def _byte_before(path: Path, offset: int) -> bytes:
+    """The last byte of a log; an empty one counts as ended."""
+    with path.open("rb") as file:
+        return os.pread(file.fileno(), 1, offset - 1) if offset else b"\n"
 
 
 def _write_all(file: BinaryIO, data: bytes) -> None:

@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 import structlog
 from sqlalchemy.engine import Connection
 
 from pipelines.plan import Plan
-from pipelines.progress import Fact, Progress, State, StepEnded, StepRunning
+from pipelines.progress import Fact, Outcome, Progress, State, StepEnded, StepProgress, StepRunning
 from server.clock import Clock
 from server.hosts.port import StatusState
 from server.store import Database
 from server.store import images as image_verbs
 from server.store import runs as run_verbs
 from server.store import statuses as status_verbs
-from server.store.rows import RunRow
+from server.store.rows import RunRow, StepRow
 
 log = structlog.get_logger(__name__)
 
@@ -28,12 +28,33 @@ ENDED = {
 }
 
 
+def stored_progress(plan: Plan, rows: Iterable[StepRow]) -> Progress:
+    """Where an earlier process left an attempt, from the rows of its steps."""
+    steps = {row.key: _step_progress(row) for row in rows}
+    return Progress(plan=plan, steps={step.key: steps[step.key] for step in plan.steps})
+
+
+def _step_progress(row: StepRow) -> StepProgress:
+    outcome = row.outcome
+    if outcome is None and row.state.ended:
+        outcome = Outcome(state=row.state)
+    return StepProgress(
+        state=row.state,
+        ready_at=row.ready_at,
+        started_at=row.started_at,
+        running_at=row.running_at,
+        ended_at=row.ended_at,
+        outcome=outcome,
+    )
+
+
 class Recorder:
     """Writes the facts of one attempt down, in the order they come.
 
     Args:
         run: The run as it stood when the attempt was taken.
         plan: The bound plan of the attempt.
+        earlier: Where an earlier process left the attempt; None: it begins.
         tell: Called when a status waits to be told.
         over: Called when the last step has ended.
     """
@@ -49,6 +70,7 @@ class Recorder:
         target_url: str,
         tell: Callable[[], None],
         over: Callable[[], None],
+        earlier: Progress | None = None,
     ) -> None:
         self._database = database
         self._clock = clock
@@ -58,8 +80,8 @@ class Recorder:
         self._target_url = target_url
         self._tell = tell
         self._over = over
-        self._running_told = False
-        self._progress = Progress.of(plan)
+        self._progress = earlier or Progress.of(plan)
+        self._running_told = any(step.running_at for step in self._progress.steps.values())
         self._ended = False
         self._pending: set[asyncio.Future[None]] = set()
 

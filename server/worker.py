@@ -8,30 +8,28 @@ from contextlib import contextmanager
 from typing import Protocol
 
 import structlog
-from sqlalchemy.engine import Connection
 
 from pipelines.execution import execute
 from pipelines.executor import Executor, Output
-from pipelines.plan import Plan, Stage
+from pipelines.plan import Plan
 from pipelines.planning import bind
 from pipelines.problems import LadingError
-from pipelines.progress import State
+from pipelines.progress import Progress, State
 from pipelines.source import GitSource, Source
 from server.clock import Clock
 from server.hosts.port import Host
 from server.logs import LogStore
 from server.mirrors import MirrorError, MirrorKey, Mirrors
-from server.runs import Recorder
+from server.runs import Recorder, stored_progress
 from server.store import Database
 from server.store import repositories as repository_verbs
 from server.store import runs as run_verbs
-from server.store.rows import AttemptRow, RunRow, StepRow
+from server.store.rows import AttemptRow, RunRow
 
 log = structlog.get_logger(__name__)
 
 POLL = 5.0  # seconds; the wake-up is only a hint
 CLEARING = 3  # attempts for each slot, with those that are being cleared up
-RESTARTED = "Lading was restarted"
 
 
 class MakeExecutor(Protocol):
@@ -102,9 +100,12 @@ class Worker:
             event.set()
 
     async def run(self) -> None:
-        """Take attempts until cancelled; what runs then is stopped and its containers removed."""
-        await self._recover()
+        """Take attempts until cancelled; steps that run then are left running.
+
+        They are taken up by the next call, in this process or in another one.
+        """
         try:
+            await self._recover()
             while True:
                 self._waiting.clear()
                 if self._full() or not await self._take():
@@ -126,13 +127,16 @@ class Worker:
         attempt = await self._database.write(run_verbs.claim_attempt, at=self._clock())
         if attempt is None:
             return False
+        self._begin(attempt, resumed=False)
+        return True
+
+    def _begin(self, attempt: AttemptRow, *, resumed: bool) -> None:
         key = (attempt.run, attempt.number)
         self._cancels[key] = asyncio.Event()
         self._occupied.add(key)
-        task = asyncio.create_task(self._serve(attempt))
+        task = asyncio.create_task(self._serve(attempt, resumed=resumed))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
-        return True
 
     async def _wait(self) -> None:
         waiting = asyncio.create_task(self._waiting.wait())
@@ -141,45 +145,64 @@ class Worker:
         )
         waiting.cancel()
 
-    async def _serve(self, attempt: AttemptRow) -> None:
+    async def _serve(self, attempt: AttemptRow, *, resumed: bool) -> None:
         with structlog.contextvars.bound_contextvars(run=attempt.run, attempt=attempt.number):
-            run, recorder = await self._open(attempt)
             try:
-                await self._execute(run, attempt, recorder)
-            except LadingError as error:
-                log.warning("attempt could not be run", why=str(error))
-                await recorder.end(State.ERROR, str(error))
-            except Exception as error:
-                log.exception("attempt broke off")
-                await recorder.end(
-                    State.ERROR, f"Lading itself failed ({type(error).__name__}): see its own log"
-                )
+                run, recorder, earlier = await self._open(attempt, resumed=resumed)
+                await self._to_an_end(run, attempt, recorder, earlier)
             finally:
                 self._cancels.pop((attempt.run, attempt.number), None)
                 self._free((attempt.run, attempt.number))
 
-    async def _open(self, attempt: AttemptRow) -> tuple[RunRow, Recorder]:
+    async def _to_an_end(
+        self, run: RunRow, attempt: AttemptRow, recorder: Recorder, earlier: Progress | None
+    ) -> None:
+        try:
+            await self._execute(run, attempt, recorder, earlier)
+        except LadingError as error:
+            log.warning("attempt could not be run", why=str(error))
+            await recorder.end(State.ERROR, str(error))
+        except Exception as error:
+            log.exception("attempt broke off")
+            await recorder.end(
+                State.ERROR, f"Lading itself failed ({type(error).__name__}): see its own log"
+            )
+
+    async def _open(
+        self, attempt: AttemptRow, *, resumed: bool
+    ) -> tuple[RunRow, Recorder, Progress | None]:
+        """The run, its recorder, and where an earlier process left it."""
         run = await self._database.read(run_verbs.run, attempt.run)
         if run is None or run.plan is None:  # pragma: no cover - only runs with a plan wait
             raise AssertionError
+        plan = bind(run.plan, run=run.id, attempt=attempt.number)
+        earlier = None
+        if resumed:
+            rows = await self._database.read(run_verbs.steps_of, run.id, attempt.number)
+            earlier = stored_progress(plan, rows)
         recorder = Recorder(
             database=self._database,
             clock=self._clock,
             run=run,
             attempt=attempt.number,
-            plan=bind(run.plan, run=run.id, attempt=attempt.number),
+            plan=plan,
+            earlier=earlier,
             target_url=self._run_url(run.id),
             tell=self._tell,
             over=lambda: self._free((attempt.run, attempt.number)),
         )
-        return run, recorder
+        return run, recorder, earlier
 
-    async def _execute(self, run: RunRow, attempt: AttemptRow, recorder: Recorder) -> None:
-        log.info("run started", pipeline=run.pipeline, sha=run.sha)
+    async def _execute(
+        self, run: RunRow, attempt: AttemptRow, recorder: Recorder, earlier: Progress | None
+    ) -> None:
+        told = "run started" if earlier is None else "run taken up"
+        log.info(told, pipeline=run.pipeline, sha=run.sha)
         source = await self._source(run)
         plan = recorder.plan
         for step in plan.steps:
-            self._logs.expect(run.id, attempt.number, step.key)
+            if earlier is None or not earlier.steps[step.key].state.ended:
+                self._logs.expect(run.id, attempt.number, step.key)
         try:
             await execute(
                 plan,
@@ -190,6 +213,8 @@ class Worker:
                 cancelled=self._cancels[run.id, attempt.number],
                 grace=self._grace,
                 parallel_steps=self._parallel_steps,
+                earlier=earlier,
+                taken=lambda key: self._logs.taken(run.id, attempt.number, key),
             )
         finally:
             for step in plan.steps:
@@ -214,49 +239,25 @@ class Worker:
     @contextmanager
     def _output(self, run: int, attempt: int, key: str) -> Iterator[Output]:
         writer = self._logs.open(run, attempt, key)
+        close = writer.close
         try:
             yield writer
+        except asyncio.CancelledError:
+            close = writer.pause
+            raise
         finally:
-            writer.close()
+            close()
             self._logs.end(run, attempt, key)
 
     async def _recover(self) -> None:
-        """Settle what an earlier process left running, before anything new is taken."""
+        """Take up what an earlier process left running, before anything new is taken."""
         unfinished = await self._database.read(run_verbs.unfinished_attempts)
+        for attempt in unfinished:
+            if attempt.cancelled_at is None:
+                self._begin(attempt, resumed=True)
+        for attempt in unfinished:
+            if attempt.cancelled_at is not None:
+                _, recorder, _ = await self._open(attempt, resumed=True)
+                await recorder.end(State.CANCELLED, f"cancelled by {attempt.cancelled_by}")
         if unfinished:
             await self._remove_leftovers()
-        for attempt in unfinished:
-            await self._settle(attempt)
-
-    async def _settle(self, attempt: AttemptRow) -> None:
-        """End a lost attempt, and try once more where no push had begun."""
-        run, recorder = await self._open(attempt)
-        steps = await self._database.read(run_verbs.steps_of, attempt.run, attempt.number)
-        pushing = [step.key for step in steps if _pushing(step)]
-        if attempt.cancelled_at is not None:
-            await recorder.end(State.CANCELLED, f"cancelled by {attempt.cancelled_by}")
-        elif pushing:
-            await recorder.end(
-                State.ERROR,
-                f"{RESTARTED} in the middle of {pushing[0]}: see whether the registry has the "
-                "image, then re-run",
-            )
-        elif attempt.reason == RESTARTED:
-            await recorder.end(State.ERROR, f"{RESTARTED} twice during this run: re-run it")
-        else:
-            await self._retry(run, attempt)
-        log.warning("lost attempt settled", run=run.id, attempt=attempt.number)
-
-    async def _retry(self, run: RunRow, attempt: AttemptRow) -> None:
-        def write(conn: Connection) -> None:
-            at = self._clock()
-            run_verbs.end_attempt(
-                conn, run.id, attempt.number, state=State.ERROR, sentence=RESTARTED, at=at
-            )
-            run_verbs.add_attempt(conn, run.id, reason=RESTARTED, at=at)
-
-        await self._database.write(write)
-
-
-def _pushing(step: StepRow) -> bool:
-    return step.stage == Stage.PUSH and step.state is State.RUNNING

@@ -201,6 +201,16 @@ def gone(error: Exception) -> bool:
     return not isinstance(error, APIError)
 
 
+def _log_driver(info: Mapping[str, Any]) -> str:
+    """What keeps a container's output for whoever must read it again.
+
+    `local` keeps the bytes as they came, in a third of the room; `json-file` replaces what is no
+    UTF-8, so that the bytes of two readings cannot be counted against each other.
+    """
+    known = (info.get("Plugins") or {}).get("Log") or ()
+    return "local" if "local" in known else "json-file"
+
+
 class _Clients:
     """The clients of an engine that has answered."""
 
@@ -210,6 +220,7 @@ class _Clients:
         self.probe = connect(url, timeout=PROBE_TIMEOUT, version=version)
         self.streams = connect(url, timeout=None, version=version)
         self.ends = EndWatcher(self.streams)
+        self.log_driver = _log_driver(self.calls.info())
 
     def close(self) -> None:
         self.ends.close()
@@ -272,6 +283,11 @@ class Engine:
     def probe(self) -> Client:
         """For questions that must not wait for a dead engine."""
         return self._connected.probe
+
+    @property
+    def log_driver(self) -> str:
+        """The engine's own keeper of containers' output."""
+        return self._connected.log_driver
 
     @property
     def ends(self) -> EndWatcher:

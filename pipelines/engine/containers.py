@@ -117,7 +117,13 @@ def script(commands: Iterable[str]) -> str:
 
 
 def host_config(
-    limits: Limits, *, network: str, volume: str, runtime: str | None, init: bool
+    limits: Limits,
+    *,
+    network: str,
+    volume: str,
+    runtime: str | None,
+    init: bool,
+    log_driver: str,
 ) -> dict[str, Any]:
     """Arguments for the SDK's `create_host_config` of a step's container."""
     return {
@@ -136,8 +142,12 @@ def host_config(
         # Somebody must reap what a step's daemons leave behind.
         "init": init,
         "log_config": {
-            "Type": "json-file",
-            "Config": {"max-size": str(max(limits.log, 2**20)), "max-file": "2"},
+            "Type": log_driver,
+            "Config": {
+                "max-size": str(max(limits.log, 2**20)),
+                # `local` adds some 30 bytes to each line, and packs what it has turned over.
+                "max-file": "5" if log_driver == "local" else "2",
+            },
         },
     }
 

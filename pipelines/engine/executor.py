@@ -4,17 +4,23 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 
-from docker.errors import APIError
+from docker.errors import APIError, NotFound
 
 from pipelines.engine.client import ENGINE_ERRORS, Engine, Logins, reason, unavailable
 from pipelines.engine.containers import Attempt, Limits, attempt_tag, image_repository
 from pipelines.engine.interruption import Interruption, Patience, StoppedError, Watchdog
 from pipelines.engine.lane import Lane
 from pipelines.engine.leftovers import remove_attempt
-from pipelines.engine.steps import Prepared, RunningStep, StepContainers, cannot_start
+from pipelines.engine.steps import (
+    Prepared,
+    RunningStep,
+    StepContainers,
+    cannot_start,
+    found,
+)
 from pipelines.engine.stream import OutputError, StoredOutput
 from pipelines.engine.workspace import Workspace
 from pipelines.executor import Output
@@ -26,7 +32,7 @@ from pipelines.images.retries import Backoff
 from pipelines.images.session import ImageSession
 from pipelines.plan import BuildWork, CommandsWork, Plan, PushWork, Step
 from pipelines.problems import ExecutorUnavailableError, SourceError
-from pipelines.progress import Outcome, State
+from pipelines.progress import Outcome, Progress, State
 from pipelines.source import Source
 
 AHEAD = 1
@@ -84,25 +90,48 @@ class EngineExecutor:
         self._making: dict[str, asyncio.Task[Prepared | None]] = {}
         self._made: dict[str, str] = {}
         self._built: dict[str, str] = {}
+        self._found: dict[str, str] = {}
         self._opened = False
 
-    async def open(self) -> None:
+    async def open(self, earlier: Progress | None = None) -> None:
         """See `Executor.open`."""
-        await self._engine.connected()
+        await (self._engine.connected() if earlier is None else self._watchdog().answered())
         self._opened = True
+        if earlier is not None:
+            self._remember(earlier)
         try:
             if any(isinstance(step.work, CommandsWork) for step in self._plan.steps):
-                await self._workspace.create()
+                if earlier is None or not await self._find(earlier):
+                    await self._workspace.create()
                 self._prepare_ahead()
         except ENGINE_ERRORS as error:
             raise self._no_room(error) from error
 
     async def run(self, step: Step, output: Output, running: Callable[[], None]) -> Outcome:
         """See `Executor.run`."""
+        return await self._guarded(
+            step, lambda active: self._work(step, StoredOutput(output), running, active)
+        )
+
+    async def adopt(
+        self, step: Step, output: Output, running: Callable[[], None], taken: Mapping[int, int]
+    ) -> Outcome | None:
+        """See `Executor.adopt`; a build or push ends with the connection that asked for it."""
+        container = self._found.get(step.key)
+        if container is None:
+            return None
+        self._made[step.key] = container
+        self._started.add(step.key)
+        stored = StoredOutput(output)
+        return await self._guarded(
+            step, lambda active: self._follow(container, stored, running, taken, active)
+        )
+
+    async def _guarded(self, step: Step, work: Callable[[_Active], Awaitable[Outcome]]) -> Outcome:
         self._begun.add(step.key)
         active = self._active[step.key] = _Active()
         try:
-            return await self._work(step, StoredOutput(output), running, active)
+            return await work(active)
         except StoppedError as error:
             return Outcome(state=State.CANCELLED, message=str(error))
         except (RegistryError, ExecutorUnavailableError, SourceError, OutputError) as error:
@@ -142,6 +171,13 @@ class EngineExecutor:
         """See `Executor.close`."""
         if not self._opened:
             return
+        await self.release()
+        # What a dead engine keeps now is found by its labels once it is back.
+        with contextlib.suppress(*ENGINE_ERRORS):
+            await self._engine.call(remove_attempt, self._engine.client, self.attempt)
+
+    async def release(self) -> None:
+        """See `Executor.release`."""
         if self._making:
             await asyncio.wait(self._making.values())
         for key, task in self._making.items():
@@ -151,9 +187,58 @@ class EngineExecutor:
         self._making.clear()
         await self._workspace.settle()
         await self._lane.settle()
-        # What a dead engine keeps now is found by its labels once it is back.
-        with contextlib.suppress(*ENGINE_ERRORS):
-            await self._engine.call(remove_attempt, self._engine.client, self.attempt)
+
+    def _watchdog(self) -> Watchdog:
+        return Watchdog(self._engine, self._patience)
+
+    def _remember(self, earlier: Progress) -> None:
+        for key, step in earlier.steps.items():
+            if step.state.ended:
+                self._begun.add(key)
+            if step.outcome is not None and step.outcome.built is not None:
+                self._built[key] = step.outcome.built.image_id
+        # Who joined the earlier process's network may still be in it, and it has that name.
+        self._lane.drop()
+
+    async def _find(self, earlier: Progress) -> bool:
+        """Find what an earlier process made; False where no step's commands had begun."""
+        containers = await self._engine.call(
+            self._engine.client.containers, all=True, filters=self.attempt.filters()
+        )
+        for container in containers:
+            key = container["Labels"].get("lading.step")
+            # One that was made and never started is made anew.
+            if key is not None and container["State"] != "created":
+                self._found[key] = str(container["Id"])
+        self._begun |= self._found.keys()
+        work = (step for step in self._plan.steps if isinstance(step.work, CommandsWork))
+        if not self._found and all(earlier.steps[step.key].running_at is None for step in work):
+            return False
+        await self._workspace.find()
+        return True
+
+    async def _follow(
+        self,
+        container: str,
+        output: StoredOutput,
+        running: Callable[[], None],
+        taken: Mapping[int, int],
+        active: _Active,
+    ) -> Outcome:
+        step = active.running = RunningStep(
+            engine=self._engine,
+            container=await found(self._engine, container),
+            output=output,
+            limits=self._limits,
+            interruption=active.interruption,
+            watchdog=self._watchdog(),
+            taken=taken,
+        )
+        step.follow()
+        running()
+        if active.interruption.requested:
+            step.terminate(active.grace)
+        return await step.outcome()
 
     async def _work(
         self, step: Step, output: Output, running: Callable[[], None], active: _Active
@@ -163,7 +248,7 @@ class EngineExecutor:
             logins=self._logins,
             output=output,
             interruption=active.interruption,
-            watchdog=Watchdog(self._engine, self._patience),
+            watchdog=self._watchdog(),
             backoff=self._backoff,
         )
         match step.work:
@@ -314,6 +399,10 @@ class EngineExecutor:
         return None if image is None else await self._make_of(step, work, image)
 
     def _no_room(self, error: Exception) -> ExecutorUnavailableError:
+        if isinstance(error, NotFound):
+            return ExecutorUnavailableError(
+                "the workspace of this attempt was removed while Lading was restarted: re-run"
+            )
         if isinstance(error, APIError):
             return ExecutorUnavailableError(
                 f"the container engine could not make the workspace: {reason(error)}"

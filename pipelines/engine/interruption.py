@@ -9,13 +9,16 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, TypeVar
 
 from pipelines.engine.client import unavailable
-from pipelines.problems import LadingError
+from pipelines.problems import ExecutorUnavailableError, LadingError
 from pipelines.values import Value
 
 if TYPE_CHECKING:
     from pipelines.engine.client import Engine, Stream
 
 T = TypeVar("T")
+
+_KNOCKING = 1.0
+"""Seconds between two tries to reach an engine that is not there yet."""
 
 
 class Patience(Value):
@@ -104,6 +107,21 @@ class Watchdog:
         if loop.time() - self._silent_since >= self._silence:
             raise unavailable(self._engine.url)
         return False
+
+    async def answered(self) -> None:
+        """Wait until the engine answers: after the host's own start it may come later than we.
+
+        Raises:
+            ExecutorUnavailableError: It has not for too long.
+        """
+        until = asyncio.get_running_loop().time() + self._silence
+        while True:
+            try:
+                return await self._engine.connected()
+            except ExecutorUnavailableError:
+                if asyncio.get_running_loop().time() >= until:
+                    raise
+            await asyncio.sleep(min(self.every, _KNOCKING))
 
     async def watch(self, work: asyncio.Future[T], interruption: Interruption) -> T:
         """The result of `work`, a call in a thread that reads a stream of the engine.

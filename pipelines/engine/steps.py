@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
+from datetime import datetime
 from typing import Any
 
 from docker.errors import APIError, NotFound
 
 from pipelines.endings import KILLED, describe
-from pipelines.engine.client import ENGINE_ERRORS, Engine, Stream, gone, reason
+from pipelines.engine.client import DEFAULT_BRIDGE, ENGINE_ERRORS, Engine, Stream, gone, reason
 from pipelines.engine.containers import (
     WORKSPACE,
     Attempt,
@@ -36,6 +37,12 @@ _EVENT_USUAL = 0.1
 _WITNESS_DELAY = 0.1
 _WITNESS_TRIES = 5
 """The engine hears of a kill for want of memory on another way than of the end: ask again."""
+_ENDED_BY_ENGINE = (137, 143, 255)
+"""Exit codes of containers whose engine stopped, or died and found them ended."""
+_AS_OLD_AS_THE_ENGINE = DEFAULT_BRIDGE
+"""A network that the engine makes anew at each start; nothing else tells when that was."""
+_LET_GO = 2.0
+"""Seconds in which a stream that was cut must have ended for the thread that reads it."""
 _DRAIN = 5.0
 """Seconds without a byte after which the output of an ended container counts as whole."""
 
@@ -52,6 +59,13 @@ class Prepared:
     def close(self) -> None:
         """Detach from it; nobody must be reading."""
         self.stream.close()
+
+
+async def found(engine: Engine, container: str) -> Prepared:
+    """A container that an earlier process started, with its output from the beginning."""
+    await engine.call(engine.ends.listen)
+    log = await engine.call(engine.streams.container_log, container, follow=True)
+    return Prepared(container=container, image="", pieces=log.pieces(), stream=log)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,6 +92,7 @@ class StepContainers:
             volume=self.volume,
             runtime=engine.runtime,
             init=engine.has_init,
+            log_driver=engine.log_driver,
         )
         arguments: dict[str, Any] = {
             "image": image,
@@ -126,6 +141,7 @@ class RunningStep:
         limits: Limits,
         interruption: Interruption,
         watchdog: Watchdog,
+        taken: Mapping[int, int] | None = None,
     ) -> None:
         self._engine = engine
         self._prepared = container
@@ -133,7 +149,8 @@ class RunningStep:
         self._limits = limits
         self._interruption = interruption
         self._watchdog = watchdog
-        self._taken = Demultiplexer(output.write)
+        self._taken = Demultiplexer(output.write, dict(taken or {}))
+        self._adopted = taken is not None
         self._ended = engine.ends.expect(self._container)
         self._was_lost = False
         self._started = False
@@ -149,10 +166,16 @@ class RunningStep:
         self._pumping = self._pump(self._prepared)
         try:
             await self._start()
-        except (LadingError, *ENGINE_ERRORS):
+        except (asyncio.CancelledError, LadingError, *ENGINE_ERRORS):
             self._prepared.stream.cut()
             self._engine.ends.forget(self._container)
             raise
+        self._started = True
+
+    def follow(self) -> None:
+        """Go on with a container that runs already, or has ended."""
+        self._breaks = self._engine.ends.breaks
+        self._pumping = self._pump(self._prepared)
         self._started = True
 
     async def _start(self) -> None:
@@ -184,6 +207,11 @@ class RunningStep:
         """
         try:
             code = await self._end()
+        except asyncio.CancelledError:
+            # Nobody may write to the output any more once we have gone.
+            self._prepared.stream.cut()
+            await asyncio.wait({self._pumping}, timeout=_LET_GO)
+            raise
         finally:
             self._engine.ends.forget(self._container)
             if self._killing is not None:
@@ -193,6 +221,8 @@ class RunningStep:
             return Outcome(state=State.ERROR, message=message)
         if code == 0:
             return Outcome(state=State.SUCCESS, exit_code=0)
+        if self._adopted and code in _ENDED_BY_ENGINE:
+            self._was_lost |= await self._engine_is_younger()
         if self._was_lost and not self._interruption.requested:
             message = (
                 "the container engine was stopped or restarted while the step ran "
@@ -229,9 +259,11 @@ class RunningStep:
                 if late:
                     await self._ends_within(_EVENT_DELAY)
             if self._ended.done():
-                if late or self._breaks != self._engine.ends.breaks:
-                    await self._recover(follow=False)
                 await self._drain()
+                # A log that is followed while it grows may miss its last lines.
+                if late or self._adopted or self._breaks != self._engine.ends.breaks:
+                    await self._recover(follow=False)
+                    await self._drain()
                 return self._ended.result()
             state = await self._inspect()
             if state is not None and not state:
@@ -284,6 +316,16 @@ class RunningStep:
             if not self._pumping.done() and before == self._taken.taken:
                 self._prepared.stream.cut()
         self._pumping.result()
+
+    async def _engine_is_younger(self) -> bool:
+        """Whether the engine was started after the container: while nobody was there to see it."""
+        client = self._engine.client
+        with contextlib.suppress(*ENGINE_ERRORS, KeyError, ValueError):
+            found = await self._engine.call(client.inspect_container, self._container)
+            network = await self._engine.call(client.inspect_network, _AS_OLD_AS_THE_ENGINE)
+            started = datetime.fromisoformat(found["State"]["StartedAt"])
+            return datetime.fromisoformat(network["Created"]) > started
+        return False
 
     async def _out_of_memory(self, code: int) -> bool:
         """Whether the engine saw the kernel kill something in the container."""

@@ -22,6 +22,15 @@ class Workspace:
         self._source = source
         self._filling: asyncio.Task[None] | None = None
 
+    async def find(self) -> None:
+        """Take the volume as it is: steps have run in it, and it must not be filled again.
+
+        Raises:
+            docker.errors.NotFound: It is gone.
+        """
+        await self._engine.call(self._engine.client.inspect_volume, self.volume)
+        self._filling = asyncio.create_task(_nothing())
+
     async def create(self) -> None:
         """Make the volume, empty."""
         await self._engine.call(
@@ -59,3 +68,7 @@ class Workspace:
         # umask 0: steps run as whichever user their image names, and all may write.
         with self._source.archive(prefix=f"{_FOLDER}/", umask=0) as archive:
             self._engine.client.put_archive(container, "/", chunks(archive))
+
+
+async def _nothing() -> None:
+    """What is left to do where everything is done."""

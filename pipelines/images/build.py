@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 from typing import IO, Any, cast
 
 from pipelines.endings import describe
-from pipelines.executor import STDOUT
+from pipelines.executor import OWN
 from pipelines.images.context import BuildContext, ContextError, context_stream, read_context
 from pipelines.images.dockerfile import base_images, instruction_lines
 from pipelines.images.labels import add_labels
@@ -127,7 +127,7 @@ def _read_build(
         with session.interruption.reading(client.opened()):
             for entry in entries:
                 if text := log.take(entry):
-                    session.output.write(STDOUT, text.encode())
+                    session.output.write(OWN, text.encode())
     return []
 
 
@@ -165,7 +165,7 @@ def _failed(
         return Outcome(state=State.ERROR, message=str(told))
     code = int(found[1]) if (found := _EXIT.search(error)) else None
     why = describe(code) if code else " ".join(error.split())
-    session.output.write(STDOUT, error.encode() + b"\n")
+    session.output.write(OWN, error.encode() + b"\n")
     return Outcome(
         state=State.FAILURE, exit_code=code, message=f"{_place(work, context, log)}: {why}"
     )

@@ -9,7 +9,7 @@ from docker.errors import APIError
 
 from pipelines.engine.client import ENGINE_ERRORS, Engine, Login, Logins, reason, unavailable
 from pipelines.engine.interruption import Interruption, Watchdog
-from pipelines.executor import STDOUT, Output
+from pipelines.executor import OWN, Output
 from pipelines.images.names import DOCKER_HUB, registry_of
 from pipelines.images.retries import Backoff
 
@@ -27,7 +27,7 @@ class ImageSession:
 
     def say(self, line: str) -> None:
         """A line of our own in the step's output."""
-        self.output.write(STDOUT, line.encode() + b"\n")
+        self.output.write(OWN, line.encode() + b"\n")
 
     def login(self, image: str) -> tuple[str, Login | None]:
         """The registry of an image or repository, and the login for it."""

@@ -16,12 +16,24 @@ from tests.parts.process import KEY, LadingProcess
 
 
 @pytest.fixture
-def server(tmp_path: Path, engine_url: str) -> Iterator[LadingProcess]:
+def server(
+    tmp_path: Path, engine_url: str, docker_client: docker.DockerClient
+) -> Iterator[LadingProcess]:
     (tmp_path / "git" / "acme").mkdir(parents=True)
     server = LadingProcess(tmp_path, engine=engine_url, git=tmp_path / "git")
     server.start()
     yield server
     server.stop()
+    remove_everything(server, docker_client)
+
+
+def remove_everything(server: LadingProcess, client: docker.DockerClient) -> None:
+    """Steps outlive their server; nothing of them shall outlive the test."""
+    filters = {"label": f"lading.server={(server.folder / 'data' / 'server-id').read_text()}"}
+    for container in client.api.containers(all=True, filters=filters):
+        client.api.remove_container(container["Id"], force=True, v=True)
+    for volume in client.api.volumes(filters=filters)["Volumes"] or []:
+        client.api.remove_volume(volume["Name"], force=True)
 
 
 @pytest.fixture
@@ -52,30 +64,6 @@ def pipeline(image: str, command: str) -> dict[str, str]:
     return {
         ".lading.yml": f"test:\n  unit:\n    image: {image}\n    commands:\n      - {command}\n"
     }
-
-
-def test_a_run_whose_server_was_killed_goes_on_as_a_new_attempt(
-    server: LadingProcess,
-    repository: Repository,
-    busybox_image: str,
-    docker_client: docker.DockerClient,
-) -> None:
-    push(server, repository, pipeline(busybox_image, 'test "$CI_ATTEMPT" = 2 || sleep 600'))
-    wait_for_step(server)
-
-    server.kill()
-    server.start()
-
-    server.wait_for_run(1, "success", attempt=2)
-    first = server.get("/runs/1/attempts/1/steps").json()
-    assert [step["state"] for step in first["items"]] == ["error"]
-    server_id = (server.folder / "data" / "server-id").read_text()
-    filters = {"label": f"lading.server={server_id}"}
-    wait_until(
-        lambda: not docker_client.api.containers(all=True, filters=filters),
-        "no container of the first attempt is left",
-        20,
-    )
 
 
 def test_a_delivery_that_was_accepted_before_a_kill_is_decided_after_it(

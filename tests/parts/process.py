@@ -66,14 +66,19 @@ class LadingProcess:
         """kill -9."""
         self._end(signal.SIGKILL)
 
-    def stop(self) -> int:
+    def stop(self, *, within: float = 30) -> int:
         """SIGTERM; the exit code."""
-        return self._end(signal.SIGTERM)
+        return self._end(signal.SIGTERM, within)
 
     def get(self, path: str) -> httpx2.Response:
         """Ask the API."""
         headers = {"Authorization": f"Bearer {self.token}"}
         return httpx2.get(f"{self.url}/api/v1{path}", headers=headers, timeout=10)
+
+    def post(self, path: str) -> httpx2.Response:
+        """Ask the API to change something."""
+        headers = {"Authorization": f"Bearer {self.token}"}
+        return httpx2.post(f"{self.url}/api/v1{path}", headers=headers, timeout=10)
 
     def wait_for_run(
         self, run: int, state: str, *, attempt: int | None = None, within: float = 60.0
@@ -89,11 +94,11 @@ class LadingProcess:
 
         wait_until(reached, f"run {run} (attempt {attempt or 'any'}) is {state}", within)
 
-    def _end(self, how: signal.Signals) -> int:
+    def _end(self, how: signal.Signals, within: float = 30) -> int:
         if self._process is None:
             return 0
         self._process.send_signal(how)
-        code = self._process.wait(30)
+        code = self._process.wait(within)
         self._process = None
         return code
 

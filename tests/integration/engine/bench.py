@@ -86,13 +86,12 @@ class Bench:
     outputs: MemoryOutputs = field(default_factory=MemoryOutputs)
     cancelled: asyncio.Event = field(default_factory=asyncio.Event)
 
-    def executor(self, plan: Plan) -> EngineExecutor:
-        """An executor for a new attempt."""
+    def executor(self, plan: Plan, attempt: Attempt | None = None) -> EngineExecutor:
+        """An executor for a new attempt, or for one that another executor began."""
         return EngineExecutor(
             engine=self.engine,
-            attempt=Attempt(
-                server=self.server, run=str(next(_RUNS)), attempt=1, repository="Acme/Web"
-            ),
+            attempt=attempt
+            or Attempt(server=self.server, run=str(next(_RUNS)), attempt=1, repository="Acme/Web"),
             plan=plan,
             source=self.source,
             limits=self.limits,

@@ -149,3 +149,21 @@ def test_closing_without_opening_is_quiet(case: Callable[[], Case]) -> None:
         await case().executor.close()
 
     run(work())
+
+
+def test_of_a_step_that_nobody_began_nothing_is_adopted(case: Callable[[], Case]) -> None:
+    async def work(case: Case) -> None:
+        output = MemoryOutput()
+        step = case.plan.step("test.good")
+        assert await case.executor.adopt(step, output, lambda: None, {}) is None
+        assert output.writes == []
+        assert (await one(case, "test.good"))[0].state is State.SUCCESS
+
+    with_executor(case, work)
+
+
+def test_letting_go_without_opening_is_quiet(case: Callable[[], Case]) -> None:
+    async def work() -> None:
+        await case().executor.release()
+
+    run(work())

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import os
 from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from pipelines.executor import STDERR, STDOUT
+from pipelines.executor import OWN, STDERR, STDOUT
 from server.logs import LogStore
 
 STEP = (1, 1, "test.unit")
@@ -62,6 +63,51 @@ def test_a_writer_that_opens_an_old_log_goes_on_where_it_ended(tmp_path: Path) -
 
     assert logs.lines(*STEP) == 3
     assert logs.offset_of_line(*STEP, 2) == len(b"one\ntwo\n")
+
+
+def test_the_index_tells_how_much_of_each_stream_is_stored(tmp_path: Path) -> None:
+    logs = store(tmp_path)
+    writer = logs.open(*STEP)
+    for stream, data in ((OWN, b"Pulling x\n"), (STDOUT, b"abc"), (STDERR, b"de"), (STDOUT, b"f")):
+        writer.write(stream, data)
+    writer.note("a word of ours")
+    writer.close()
+
+    assert logs.taken(*STEP) == {OWN: 10 + len(b"\na word of ours\n"), STDOUT: 4, STDERR: 2}
+
+
+@pytest.mark.parametrize("lost", range(5))
+@pytest.mark.parametrize("file", ["test.unit.log", "test.unit.idx"])
+def test_what_a_crash_tore_apart_fits_together_again(tmp_path: Path, file: str, lost: int) -> None:
+    first = store(tmp_path).open(*STEP)
+    first.write(STDOUT, b"one\n")
+    first.write(STDERR, b"two\n")
+    first.pause()
+    path = tmp_path / "1" / "1" / file
+    os.truncate(path, path.stat().st_size - lost)
+
+    logs = store(tmp_path)
+    second = logs.open(*STEP)
+    taken = logs.taken(*STEP)
+    for stream, data in ((STDOUT, b"one\n"), (STDERR, b"two\n")):
+        second.write(stream, data[taken.get(stream, 0) :])
+    second.close()
+
+    assert logs.read(*STEP, start=0, limit=100) == b"one\ntwo\n"
+    assert logs.offset_of_line(*STEP, 1) == 4
+
+
+def test_a_log_that_is_left_to_somebody_else_gets_no_last_word(tmp_path: Path) -> None:
+    logs = store(tmp_path, limit=4)
+    first = logs.open(*STEP)
+    first.write(STDOUT, b"123456")
+    first.pause()
+    assert logs.read(*STEP, start=0, limit=100) == b"1234"
+
+    second = logs.open(*STEP)
+    second.write(STDOUT, b"56")
+    second.close()
+    assert logs.read(*STEP, start=0, limit=200).count(b"were not kept") == 1
 
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=50)

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import subprocess
+from typing import Any
 
 import pytest
 
@@ -25,6 +26,15 @@ def sh(*commands: str) -> subprocess.CompletedProcess[str]:
     )
 
 
+ENGINE: Any = {
+    "network": "n",
+    "volume": "v",
+    "runtime": None,
+    "init": True,
+    "log_driver": "local",
+}
+
+
 def test_each_command_is_echoed_before_it_runs() -> None:
     assert sh("echo one", "echo two").stdout == "$ echo one\none\n$ echo two\ntwo\n"
 
@@ -47,7 +57,7 @@ def test_several_lines_are_one_command() -> None:
 
 
 def test_a_container_has_no_powers_that_steps_do_not_need() -> None:
-    config = host_config(Limits(), network="n", volume="v", runtime=None, init=True)
+    config = host_config(Limits(), **ENGINE)
     assert config["privileged"] is False
     assert config["cap_drop"] == ["ALL"]
     assert set(config["cap_add"]) == {"CHOWN", "DAC_OVERRIDE", "FOWNER", "SETGID", "SETUID"}
@@ -56,13 +66,13 @@ def test_a_container_has_no_powers_that_steps_do_not_need() -> None:
 
 
 def test_swap_does_not_widen_the_memory_limit() -> None:
-    config = host_config(Limits(memory=2**29), network="n", volume="v", runtime=None, init=True)
+    config = host_config(Limits(memory=2**29), **ENGINE)
     assert config["mem_limit"] == config["memswap_limit"] == 2**29
 
 
 def test_what_the_engine_keeps_of_the_log_is_bounded() -> None:
-    config = host_config(Limits(log=2**26), network="n", volume="v", runtime=None, init=True)
-    assert config["log_config"]["Config"] == {"max-size": str(2**26), "max-file": "2"}
+    config = host_config(Limits(log=2**26), **ENGINE)
+    assert config["log_config"]["Config"] == {"max-size": str(2**26), "max-file": "5"}
 
 
 def test_a_step_may_overrule_the_word_to_the_init_process() -> None:
