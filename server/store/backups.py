@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import os
 import shutil
 import sqlite3
@@ -94,9 +95,7 @@ def restore(source: Path, database: Path, *, at: datetime, least_run: int) -> Re
         RestoreError: The file is none that can be used, or could not be put in place.
     """
     _refuse_unusable(source, database)
-    kept = database.with_name(f"{database.name}.{at:%Y%m%dT%H%M%SZ}")
-    if kept.exists():
-        raise RestoreError(f"{kept} is there already: wait a second and try again")
+    kept = _free_name(database, at)
     database.parent.mkdir(parents=True, exist_ok=True)
     there = database.exists()
     try:
@@ -113,6 +112,17 @@ def restore(source: Path, database: Path, *, at: datetime, least_run: int) -> Re
             "room, and run this as the user who runs the server"
         ) from error
     return Restored(kept=kept if there else None)
+
+
+def _free_name(database: Path, at: datetime) -> Path:
+    """A dated name beside the database that nothing has: two restores may fall into one second."""
+    dated = database.with_name(f"{database.name}.{at:%Y%m%dT%H%M%SZ}")
+    free = dated
+    for number in itertools.count(2):
+        if not free.exists():
+            break
+        free = dated.with_name(f"{dated.name}-{number}")
+    return free
 
 
 def _refuse_taken(target: Path, *, replace: bool) -> None:
