@@ -21,13 +21,14 @@ from prometheus_client import CollectorRegistry
 from starlette.applications import Starlette
 from starlette.routing import Mount
 
-from pipelines.engine.client import Engine, Login
+from pipelines.engine.client import Engine
 from pipelines.engine.containers import Attempt, Limits
 from pipelines.engine.executor import EngineExecutor
 from pipelines.engine.leftovers import remove_leftovers
 from pipelines.plan import Plan
 from pipelines.planning import PlanDefaults
 from pipelines.problems import ExecutorUnavailableError, LadingError
+from pipelines.registries.logins import Login
 from pipelines.source import Source
 from server import api, clock, logging, schedules, ui
 from server.actions import Actions

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 
 from docker.errors import APIError, NotFound
 
-from pipelines.engine.client import ENGINE_ERRORS, Engine, Logins, reason, unavailable
+from pipelines.engine.client import ENGINE_ERRORS, Engine, reason, unavailable
 from pipelines.engine.containers import Attempt, Limits, attempt_tag, image_repository
 from pipelines.engine.interruption import Interruption, Patience, StoppedError, Watchdog
 from pipelines.engine.lane import Lane
@@ -27,12 +27,13 @@ from pipelines.executor import Output
 from pipelines.images.build import build_image
 from pipelines.images.pull import ensure_image, local_image
 from pipelines.images.push import push_image
-from pipelines.images.refusals import RegistryError
 from pipelines.images.retries import Backoff
 from pipelines.images.session import ImageSession
 from pipelines.plan import BuildWork, CommandsWork, Plan, PushWork, Step
 from pipelines.problems import ExecutorUnavailableError, SourceError
 from pipelines.progress import Outcome, Progress, State
+from pipelines.registries.logins import Logins
+from pipelines.registries.refusals import RegistryError
 from pipelines.source import Source
 
 AHEAD = 1

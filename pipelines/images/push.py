@@ -9,11 +9,12 @@ from typing import Any
 from docker.errors import APIError
 
 from pipelines.images.pull import tell_progress
-from pipelines.images.refusals import Refusal, RegistryError, explain
+from pipelines.images.refusals import explain
 from pipelines.images.retries import again
 from pipelines.images.session import ImageSession
 from pipelines.plan import PushWork
 from pipelines.progress import Pushed
+from pipelines.registries.refusals import Refusal, RegistryError
 
 _WORTH_A_LINE = frozenset({"Pushed", "Layer already exists"})
 

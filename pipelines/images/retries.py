@@ -14,7 +14,7 @@ from tenacity import (
     wait_random,
 )
 
-from pipelines.images.refusals import RegistryError
+from pipelines.registries.refusals import RegistryError
 from pipelines.values import Value
 
 T = TypeVar("T")

@@ -7,11 +7,12 @@ from dataclasses import dataclass, field
 
 from docker.errors import APIError
 
-from pipelines.engine.client import ENGINE_ERRORS, Engine, Login, Logins, reason, unavailable
+from pipelines.engine.client import ENGINE_ERRORS, Engine, reason, unavailable
 from pipelines.engine.interruption import Interruption, Watchdog
 from pipelines.executor import OWN, Output
 from pipelines.images.names import DOCKER_HUB, registry_of
 from pipelines.images.retries import Backoff
+from pipelines.registries.logins import Login, Logins
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -14,7 +14,7 @@ from itertools import count
 from pathlib import Path
 from typing import Any, TypeVar
 
-from pipelines.engine.client import Engine, Login
+from pipelines.engine.client import Engine
 from pipelines.engine.containers import Attempt, Limits
 from pipelines.engine.executor import EngineExecutor
 from pipelines.engine.interruption import Patience
@@ -22,6 +22,7 @@ from pipelines.execution import execute
 from pipelines.images.retries import Backoff
 from pipelines.plan import Plan, Step
 from pipelines.progress import Fact, Outcome, Progress
+from pipelines.registries.logins import Login
 from pipelines.source import GitSource
 from pipelines.testing import MemoryOutputs
 

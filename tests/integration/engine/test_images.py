@@ -8,9 +8,9 @@ from uuid import uuid4
 
 import pytest
 
-from pipelines.engine.client import Login
 from pipelines.plan import BuildWork
 from pipelines.progress import Outcome, State
+from pipelines.registries.logins import Login
 from pipelines.source import GitSource
 from pipelines.testing import build_step, commands_step, plan_of, push_step
 from scripts.parts.registry import Registry

@@ -5,9 +5,9 @@ from typing import Any
 
 import pytest
 
-from pipelines.engine.client import Login
 from pipelines.engine.containers import Limits
 from pipelines.progress import State
+from pipelines.registries.logins import Login
 from pipelines.testing import commands_step, plan_of
 from scripts.parts.registry import Registry
 from tests.integration.engine.bench import Bench, run, until

@@ -2,11 +2,12 @@ from __future__ import annotations
 
 import pytest
 
-from pipelines.engine.client import Login
 from pipelines.images.build import BuildLog
 from pipelines.images.dockerfile import base_images, instruction_lines
 from pipelines.images.names import registry_of, split
-from pipelines.images.refusals import Refusal, explain, read_refusal
+from pipelines.images.refusals import explain, read_refusal
+from pipelines.registries.logins import Login
+from pipelines.registries.refusals import Refusal
 
 
 def test_bases_are_images_and_not_earlier_stages() -> None:
