@@ -15,24 +15,34 @@ class Refusal(StrEnum):
     DENIED = "denied"
     UNAVAILABLE = "unavailable"
     """Trying again later may help."""
+    NOWHERE = "nowhere"
+    """No name service knows it: a moment's trouble, or a name that is wrong."""
     OTHER = "other"
 
 
 class RegistryError(LadingError):
     """A registry did not do what was asked; the message is a sentence for people."""
 
-    def __init__(self, refusal: Refusal, message: str) -> None:
+    def __init__(self, refusal: Refusal, message: str, *, retry_after: float | None = None) -> None:
         super().__init__(message)
         self.refusal = refusal
+        self.retry_after = retry_after
+        """Seconds that the registry wants to be left alone."""
 
     @property
     def worth_retrying(self) -> bool:
         """Whether the same may go well in a moment."""
-        return self.refusal is Refusal.UNAVAILABLE
+        return self.refusal in (Refusal.UNAVAILABLE, Refusal.NOWHERE)
 
 
 def refused(
-    what: str, host: str, login: Login | None, refusal: Refusal, told: str
+    what: str,
+    host: str,
+    login: Login | None,
+    refusal: Refusal,
+    told: str,
+    *,
+    retry_after: float | None = None,
 ) -> RegistryError:
     """The error for a refused `what` ("push of …", "pull of …"), and what the registry told."""
     setting = f'registries."{host}" in config.toml'
@@ -49,9 +59,14 @@ def refused(
             sentence = f"{what} failed: registry {host} has no such image; check its name{private}"
         case Refusal.UNAVAILABLE:
             sentence = f"registry {host} unavailable for the {what}: {_short(told)}"
+        case Refusal.NOWHERE:
+            sentence = (
+                f"registry {host} unavailable for the {what}: no such host; check its name, and "
+                "the name service of the engine's machine"
+            )
         case Refusal.OTHER:
             sentence = f"{what} failed: registry {host} answered: {_short(told)}"
-    return RegistryError(refusal, sentence)
+    return RegistryError(refusal, sentence, retry_after=retry_after)
 
 
 def _short(message: str) -> str:
