@@ -52,19 +52,28 @@ async def push_image(session: ImageSession, work: PushWork, image_id: str) -> Pu
 async def _push_tag(
     session: ImageSession, repository: str, tag: str, image_id: str
 ) -> dict[str, Any]:
+    session.interruption.check()
+    session.say(f"Pushing {repository}:{tag}")
+    return await again(
+        lambda: _push_named(session, repository, tag, image_id),
+        backoff=session.backoff,
+        say=session.say,
+        sleep=session.interruption.sleep,
+        endless=True,
+    )
+
+
+async def _push_named(
+    session: ImageSession, repository: str, tag: str, image_id: str
+) -> dict[str, Any]:
+    """One try, with the name on the engine that a push goes by."""
     engine = session.engine
     name = f"{repository}:{tag}"
     async with engine.reference(name):
         session.interruption.check()
         await engine.call(engine.client.tag, image_id, repository, tag, force=True)
         try:
-            session.say(f"Pushing {name}")
-            return await again(
-                lambda: _push(session, repository, tag),
-                backoff=session.backoff,
-                say=session.say,
-                sleep=session.interruption.sleep,
-            )
+            return await _push(session, repository, tag)
         finally:
             # The name was only for the push. Others keep the image itself on the engine.
             with contextlib.suppress(APIError):

@@ -16,7 +16,8 @@ _SIGNS: tuple[tuple[Refusal, str], ...] = (
     (Refusal.DENIED, r"unauthorized|authentication required|no basic auth credentials"),
     (Refusal.DENIED, r"incorrect username|denied|\b40[13]\b|forbidden"),
     (Refusal.UNAVAILABLE, r"connection refused|connection reset|broken pipe|time(d )?-?out"),
-    (Refusal.UNAVAILABLE, r"no such host|temporary failure|no route to host|is unreachable"),
+    (Refusal.UNAVAILABLE, r"temporary failure|no route to host|is unreachable"),
+    (Refusal.NOWHERE, r"no such host"),
     (Refusal.UNAVAILABLE, r"\bEOF\b|\b50[0234]\b|bad gateway|service unavailable"),
 )
 

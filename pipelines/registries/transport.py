@@ -121,8 +121,9 @@ def _body(response: requests.Response, until: float) -> bytes:
 def _innermost(error: BaseException) -> str:
     """`Connection refused`, out of what three libraries have wrapped around it."""
     while True:
-        inner = getattr(error, "reason", None) or next(iter(error.args), None)
-        if not isinstance(inner, BaseException):
+        told = (getattr(error, "reason", None), *error.args)
+        inner = next((each for each in told if isinstance(each, BaseException)), None)
+        if inner is None:
             return getattr(error, "strerror", None) or str(error) or type(error).__name__
         error = inner
 

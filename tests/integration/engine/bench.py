@@ -29,7 +29,7 @@ from pipelines.testing import MemoryOutputs
 T = TypeVar("T")
 
 LIMITS = Limits(memory=64 * 2**20, cpus=1.0, pids=64)
-QUICK = Backoff(attempts=3, first=0.05, longest=0.1)
+QUICK = Backoff(first=0.05, longest=0.1, within=0.5)
 _RUNS = count(1)
 
 
@@ -101,8 +101,10 @@ class Bench:
             patience=self.patience,
         )
 
-    async def run(self, plan: Plan) -> Progress:
-        """Walk the plan to its end."""
+    async def run(
+        self, plan: Plan, *, attempt: Attempt | None = None, earlier: Progress | None = None
+    ) -> Progress:
+        """Walk the plan to its end, perhaps from where another executor left it."""
         self.cancelled = asyncio.Event()  # for this run's own event loop
 
         def emit(fact: Fact) -> Coroutine[Any, Any, None]:
@@ -111,13 +113,14 @@ class Bench:
 
         return await execute(
             plan,
-            self.executor(plan),
+            self.executor(plan, attempt),
             emit=emit,
             outputs=self.outputs,
             clock=lambda: datetime.now(UTC),
             cancelled=self.cancelled,
             grace=1.0,
             parallel_steps=4,
+            earlier=earlier,
         )
 
     async def outcomes(self, plan: Plan) -> dict[str, Outcome]:

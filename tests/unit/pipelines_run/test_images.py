@@ -76,7 +76,7 @@ def test_a_name_without_a_tag_means_latest(name: str, parts: tuple[str, str]) ->
             'Get "http://127.0.0.1:1/v2/": dial tcp 127.0.0.1:1: connect: connection refused',
             Refusal.UNAVAILABLE,
         ),
-        ("dial tcp: lookup x on 127.0.0.53:53: no such host", Refusal.UNAVAILABLE),
+        ("dial tcp: lookup x on 127.0.0.53:53: no such host", Refusal.NOWHERE),
         ("net/http: TLS handshake timeout", Refusal.UNAVAILABLE),
         ("x509: certificate signed by unknown authority", Refusal.OTHER),
     ],
