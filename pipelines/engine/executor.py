@@ -130,10 +130,13 @@ class EngineExecutor:
         A build or push ends with the connection that asked for it; but what came of a push, the
         registry can be asked.
         """
-        stored, work = StoredOutput(output), step.work
-        if isinstance(work, PushWork) and self._was_running(step):
+        stored, work, earlier = StoredOutput(output), step.work, self._earlier
+        if isinstance(work, PushWork) and earlier is not None:
             return await self._guarded(
-                step, lambda active: self._look_up(work, stored, running, active)
+                step,
+                lambda active: self._images.look_up(
+                    step, work, self._session(stored, active), running, earlier
+                ),
             )
         container = self._found.get(step.key)
         if container is None:
@@ -219,9 +222,6 @@ class EngineExecutor:
         self._lane.drop()
         return await self._images.remember(earlier)
 
-    def _was_running(self, step: Step) -> bool:
-        return self._earlier is not None and self._earlier.steps[step.key].state is State.RUNNING
-
     async def _find(self, earlier: Progress) -> bool:
         """Find what an earlier process made; False where no step's commands had begun."""
         containers = await self._engine.call(
@@ -238,14 +238,6 @@ class EngineExecutor:
             return False
         await self._workspace.find()
         return True
-
-    async def _look_up(
-        self, work: PushWork, output: Output, running: Callable[[], None], active: _Active
-    ) -> Outcome | None:
-        if self._earlier is None:  # pragma: no cover - only what an earlier process began
-            raise AssertionError
-        session = self._session(output, active)
-        return await self._images.look_up(work, session, running, self._earlier)
 
     async def _follow(
         self,

@@ -79,9 +79,16 @@ class Imaging:
         return Outcome(state=State.SUCCESS, pushed=pushed)
 
     async def look_up(
-        self, work: PushWork, session: ImageSession, running: Callable[[], None], earlier: Progress
+        self,
+        step: Step,
+        work: PushWork,
+        session: ImageSession,
+        running: Callable[[], None],
+        earlier: Progress,
     ) -> Outcome | None:
-        """How a push ended that an earlier process began; None: it may be repeated."""
+        """How a push ended that an earlier process began; None: none did, or it may be repeated."""
+        if earlier.steps[step.key].state is not State.RUNNING:
+            return None
         build = earlier.steps[work.image.build].outcome
         if build is None or build.built is None:  # pragma: no cover - no push begins before that
             return None
