@@ -78,6 +78,7 @@ def test_what_failed_runs_again_alone_on_the_image_that_was_built_before(
     built = flow.server.steps(run)[0].outcome
 
     def sweep() -> list[str]:
+        wait_until(lambda: not lading.worker.active, "the attempt is cleared up", 20)
         asyncio.run_coroutine_threadsafe(lading._remove_leftovers(), flow.server.loop).result(30)
         prefix = f":attempt.{lading.server_id}.{run}."
         names = [name for image in docker_client.images.list() for name in image.tags]

@@ -202,7 +202,7 @@ def test_nobody_elses_login_is_read_from_the_home_folder(
     way: Proxy, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     netrc = tmp_path / "netrc"
-    netrc.write_text(f"machine 127.0.0.1 login {ADA.username} password {ADA.password}\n")
+    netrc.write_text(f'machine 127.0.0.1 login {ADA.username} password "{ADA.password}"\n')
     netrc.chmod(0o600)
     monkeypatch.setenv("NETRC", str(netrc))
 
