@@ -86,6 +86,11 @@ CODES: dict[str, Explanation] = {
         "pipeline's also with `.`), 63 at most.",
         "Choose such a name.",
     ),
+    "P016": _explain(
+        "unknown word",
+        "The key takes one of a few words, and this is none of them.",
+        "Use one of those that the hint names.",
+    ),
     "P020": _explain(
         "bad duration",
         "A duration is written like `90s`, `30m`, `1h30m` or `2d`, from one second to seven days.",

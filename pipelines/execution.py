@@ -21,11 +21,12 @@ from pipelines.progress import (
     Progress,
     State,
     StepEnded,
-    StepProgress,
     StepReady,
+    StepRenewed,
     StepRunning,
     StepStarted,
 )
+from pipelines.repeating import lost, renewed
 
 Emit = Callable[[Fact], Awaitable[None]]
 """Takes a fact at once and in order; what it gives is done once the fact is durable."""
@@ -79,8 +80,9 @@ async def execute(
         cancelled: Set by whoever wants the attempt to end.
         grace: Seconds between SIGTERM and SIGKILL.
         parallel_steps: Most steps at the same time.
-        earlier: Where an earlier process left this attempt; None: it begins. The plan's own time
-            limit begins anew, a running step's goes on.
+        earlier: Where an earlier process left this attempt, or what is carried over into it from
+            an earlier one; None: it begins with nothing. The plan's own time limit begins anew, a
+            running step's goes on.
         taken: How much of a step's output an earlier process stored.
 
     Returns:
@@ -173,7 +175,7 @@ class _Drive:
 
     async def _close(self) -> None:
         await self._give_up(self._running)
-        await self._executor.close()
+        await self._executor.close(keep_images=self.progress.state is not State.SUCCESS)
 
     async def _hand_over(self) -> None:
         """Leave what runs to whoever comes next; only a push may end, for a while."""
@@ -205,7 +207,7 @@ class _Drive:
             if cancel.done():
                 self._end_waiting(_CANCELLED)
                 return False
-            opening.result()
+            self._renew(opening.result())
         except ExecutorUnavailableError as error:
             self._end_waiting(Outcome(state=State.ERROR, message=str(error)))
             return False
@@ -214,6 +216,11 @@ class _Drive:
             opening.cancel()
             await asyncio.wait({opening})
         return True
+
+    def _renew(self, gone: frozenset[str]) -> None:
+        """Do again what was carried over where something it must give is there no more."""
+        for key in renewed(self.progress, gone):
+            self._tell(StepRenewed(step=key, at=self._clock()))
 
     def _take_up(self) -> None:
         """Go on with the steps that ran when an earlier process left, whatever room there is."""
@@ -292,7 +299,7 @@ class _Drive:
             taken = self._taken(step.key)
             outcome = await self._executor.adopt(step, output, running, taken)
             if outcome is None:
-                outcome = _lost(step, self._earlier.steps[step.key])
+                outcome = lost(step, self._earlier.steps[step.key])
             if outcome is not None:
                 return outcome
             if self._earlier.steps[step.key].running_at is not None:
@@ -334,6 +341,10 @@ class _Drive:
             message = f"{why.message}; and it could not be stopped: the engine does not answer"
             return why.model_copy(update={"message": message})
         own = work.result()
+        if own.state is State.ERROR and why.state is State.FAILURE:
+            # At a time limit, why it could not be done says more than that it was not done in time.
+            limit = format_duration(self._plan.timeout if self._halted else step.timeout)
+            return own.model_copy(update={"message": f"{own.message}; given up after {limit}"})
         # Commands that are stopped may well exit 0; an image that is built or pushed is there.
         if own.state is State.SUCCESS and not isinstance(step.work, CommandsWork):
             return own
@@ -364,20 +375,3 @@ class _Drive:
         # What failed stays, so that `settle` raises it.
         if not future.cancelled() and future.exception() is None:
             self._afterwards.discard(future)
-
-
-def _lost(step: Step, before: StepProgress) -> Outcome | None:
-    """How a step ends of which the executor has nothing left; None: it can begin anew."""
-    if before.state is State.RUNNING and isinstance(step.work, PushWork):
-        message = (
-            f"Lading was restarted in the middle of {step.key}: see whether the registry has the "
-            "image, then re-run"
-        )
-        return Outcome(state=State.ERROR, message=message)
-    if before.running_at is not None and isinstance(step.work, CommandsWork):
-        message = (
-            f"the container of {step.key} was removed while Lading was restarted, not by Lading: "
-            "re-run"
-        )
-        return Outcome(state=State.ERROR, message=message)
-    return None

@@ -68,6 +68,8 @@ class PushWork(Value):
     repository: str
     """Registry host and path without a tag: `ghcr.io/acme/web`."""
     tags: tuple[str, ...]
+    retry_safe: bool = False
+    """Whether one that was cut off may be repeated without a person."""
 
 
 Work = Annotated[BuildWork | CommandsWork | PushWork, Field(discriminator="kind")]

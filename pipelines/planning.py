@@ -166,7 +166,12 @@ class _Planner:
             yield self._test(name, test)
         for name, push in self._definition.push.items():
             image = BuiltImageRef(build=_push_build(name, push))
-            pushed = PushWork(image=image, repository=push.to, tags=self._tags(push))
+            pushed = PushWork(
+                image=image,
+                repository=push.to,
+                tags=self._tags(push),
+                retry_safe=push.retry == "safe",
+            )
             yield self._step(Stage.PUSH, name, push.timeout, pushed)
 
     def _test(self, name: str, test: Test) -> Step:

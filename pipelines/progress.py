@@ -113,7 +113,17 @@ class StepEnded(Value):
     outcome: Outcome
 
 
-Fact = Annotated[StepReady | StepStarted | StepRunning | StepEnded, Field(discriminator="kind")]
+class StepRenewed(Value):
+    """What was carried over of it is there no more: it waits again."""
+
+    kind: Literal["renewed"] = "renewed"
+    step: str
+    at: AwareDatetime
+
+
+Fact = Annotated[
+    StepReady | StepStarted | StepRunning | StepEnded | StepRenewed, Field(discriminator="kind")
+]
 
 
 class StepProgress(Value):
@@ -125,6 +135,8 @@ class StepProgress(Value):
     running_at: AwareDatetime | None = None
     ended_at: AwareDatetime | None = None
     outcome: Outcome | None = None
+    carried_from: int | None = None
+    """The attempt whose outcome it is, where that is an earlier one."""
 
 
 _WORST_FIRST = (State.CANCELLED, State.ERROR, State.FAILURE)
@@ -204,12 +216,17 @@ class Progress(Value):
         return cls(plan=plan, steps={step.key: StepProgress() for step in plan.steps})
 
     def apply(self, fact: Fact) -> Progress:
-        """This progress after one more fact; a fact about an ended step changes nothing.
+        """This progress after one more fact.
+
+        A fact about an ended step changes nothing, but that what was carried over is renewed.
 
         Raises:
             KeyError: The plan has no such step.
         """
         before = self.steps[fact.step]
+        if isinstance(fact, StepRenewed):
+            fresh = before if before.carried_from is None else StepProgress()
+            return Progress(plan=self.plan, steps={**self.steps, fact.step: fresh})
         if before.state.ended:
             return self
         after = before.model_copy(update=_changes(before, fact))
@@ -271,16 +288,21 @@ class Progress(Value):
         return f"{ended} of {_count(len(self.steps))} done, running {running[0]}{rest}"
 
     def _passed(self) -> str:
-        passed = sum(step.state is State.SUCCESS for step in self.steps.values())
-        if not passed:
+        own = [step for step in self.steps.values() if step.state is State.SUCCESS]
+        carried = sum(step.carried_from is not None for step in own)
+        passed = len(own) - carried
+        if not own:
             return "nothing to run for this event"
         starts = [step.started_at for step in self.steps.values() if step.started_at]
         ends = [step.ended_at for step in self.steps.values() if step.ended_at]
         took = (max(ends) - min(starts)).total_seconds() if starts and ends else 0.0
-        return f"{_count(passed)} passed in {format_duration(took)}"
+        before = f", {carried} before" if carried else ""
+        return f"{_count(passed)} passed in {format_duration(took)}{before}"
 
 
-def _changes(before: StepProgress, fact: Fact) -> dict[str, object]:
+def _changes(
+    before: StepProgress, fact: StepReady | StepStarted | StepRunning | StepEnded
+) -> dict[str, object]:
     """What a fact changes of a step that has not ended; the first of two equal facts counts."""
     if isinstance(fact, StepReady):
         return {"ready_at": before.ready_at or fact.at}

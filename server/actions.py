@@ -7,7 +7,9 @@ from typing import Protocol
 
 import structlog
 
+from pipelines.plan import Plan
 from pipelines.problems import LadingError
+from pipelines.repeating import kept
 from server.clock import Clock
 from server.hosts.port import StatusState
 from server.store import Database
@@ -92,12 +94,20 @@ class Actions:
             repository=repository, ref=ref, by=by, host=host, pipeline=pipeline
         )
 
-    async def rerun(self, run: int, *, by: str) -> AttemptRow:
+    async def rerun(
+        self, run: int, *, by: str, only_failed: bool = False, start: str | None = None
+    ) -> AttemptRow:
         """Start a new attempt of a run that has ended; the old ones are kept.
 
+        Args:
+            run: Its number.
+            by: Who asks.
+            only_failed: Whether steps that passed are carried over.
+            start: The key of a step: it runs again, all that needs it, and what did not pass.
+
         Raises:
-            NotFoundError: No such run.
-            ConflictError: It has not ended, or its definition cannot be used.
+            NotFoundError: No such run or step.
+            ConflictError: It has not ended, its definition cannot be used, or nothing failed.
         """
         row = await self._run(run)
         if row.plan is None:
@@ -106,8 +116,18 @@ class Actions:
                 "and push; a re-run would read the same file again"
             )
             raise ConflictError(message)
+        keep: frozenset[str] = frozenset()
+        what = "re-run"
+        if only_failed or start is not None:
+            keep = await self._kept(row, row.plan, start)
+            what = "re-run of what failed" if start is None else f"re-run from {start}"
         number = await self._database.write(
-            run_verbs.add_attempt, run, reason=f"re-run by {by}", at=self._clock()
+            run_verbs.add_attempt,
+            run,
+            row.attempt,
+            reason=f"{what} by {by}",
+            at=self._clock(),
+            keep=keep,
         )
         if number is None:
             message = f"run {run} is {row.state}: wait for its end, or cancel it first"
@@ -117,13 +137,26 @@ class Actions:
             run=row,
             attempt=number,
             state=StatusState.PENDING,
-            description=f"re-run by {by}, waiting for a slot",
+            description=f"{what} by {by}, waiting for a slot",
             target_url=self._run_url(run),
             at=self._clock(),
         )
         self._tell()
         self._wake()
         return (await self._database.read(run_verbs.attempts_of, run))[-1]
+
+    async def _kept(self, row: RunRow, plan: Plan, start: str | None) -> frozenset[str]:
+        """The steps that a new attempt carries over from the newest one."""
+        rows = await self._database.read(run_verbs.steps_of, row.id, row.attempt)
+        states = {step.key: step.state for step in rows}
+        if start is not None and start not in states:
+            message = f"run {row.id} has no step {start[:150]!r}: it has {', '.join(states)}"
+            raise NotFoundError(message)
+        keep = kept(plan, states, again=start)
+        if len(keep) == len(states):
+            message = f"every step of run {row.id} passed: re-run all of it, or from one step on"
+            raise ConflictError(message)
+        return keep
 
     async def cancel(self, run: int, *, by: str) -> AttemptRow:
         """Stop a run: SIGTERM, a grace period, SIGKILL; one that waits ends at once.

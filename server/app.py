@@ -12,6 +12,7 @@ import socket
 import sqlite3
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
 from pathlib import Path
 
 import structlog
@@ -21,13 +22,14 @@ from prometheus_client import CollectorRegistry
 from starlette.applications import Starlette
 from starlette.routing import Mount
 
-from pipelines.engine.client import Engine, Login
+from pipelines.engine.client import Engine
 from pipelines.engine.containers import Attempt, Limits
 from pipelines.engine.executor import EngineExecutor
 from pipelines.engine.leftovers import remove_leftovers
 from pipelines.plan import Plan
 from pipelines.planning import PlanDefaults
 from pipelines.problems import ExecutorUnavailableError, LadingError
+from pipelines.registries.logins import Login
 from pipelines.source import Source
 from server import api, clock, logging, schedules, ui
 from server.actions import Actions
@@ -167,10 +169,20 @@ class Lading:
         keep = {(str(attempt.run), attempt.number) for attempt in running}
         keep |= {(str(run), attempt) for run, attempt in self.worker.active}
         removed = await self.engine.call(
-            remove_leftovers, self.engine.client, server=self.server_id, keep=keep
+            remove_leftovers,
+            self.engine.client,
+            server=self.server_id,
+            keep=keep,
+            keep_images=await self._attempts_with_images(),
         )
         if removed:
             log.info("leftovers removed", count=removed)
+
+    async def _attempts_with_images(self) -> set[tuple[str, int]]:
+        """Attempts whose images a re-run of what failed may want."""
+        since = clock.now() - timedelta(seconds=self.settings.retention.images)
+        wanted = await self.database.read(runs.attempts_with_images, since=since)
+        return {(str(run), attempt) for run, attempt in wanted}
 
     async def _maintain_mirrors(self) -> None:
         for row in await self.database.read(repositories.all_repositories):

@@ -45,6 +45,7 @@ def _step_progress(row: StepRow) -> StepProgress:
         running_at=row.running_at,
         ended_at=row.ended_at,
         outcome=outcome,
+        carried_from=row.carried_from,
     )
 
 

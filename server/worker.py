@@ -171,15 +171,14 @@ class Worker:
     async def _open(
         self, attempt: AttemptRow, *, resumed: bool
     ) -> tuple[RunRow, Recorder, Progress | None]:
-        """The run, its recorder, and where an earlier process left it."""
+        """The run, its recorder, and where an earlier process or attempt left it."""
         run = await self._database.read(run_verbs.run, attempt.run)
         if run is None or run.plan is None:  # pragma: no cover - only runs with a plan wait
             raise AssertionError
         plan = bind(run.plan, run=run.id, attempt=attempt.number)
-        earlier = None
-        if resumed:
-            rows = await self._database.read(run_verbs.steps_of, run.id, attempt.number)
-            earlier = stored_progress(plan, rows)
+        rows = await self._database.read(run_verbs.steps_of, run.id, attempt.number)
+        carried = any(row.carried_from is not None for row in rows)
+        earlier = stored_progress(plan, rows) if resumed or carried else None
         recorder = Recorder(
             database=self._database,
             clock=self._clock,
@@ -196,7 +195,8 @@ class Worker:
     async def _execute(
         self, run: RunRow, attempt: AttemptRow, recorder: Recorder, earlier: Progress | None
     ) -> None:
-        told = "run started" if earlier is None else "run taken up"
+        begun = earlier is not None and any(step.started_at for step in earlier.steps.values())
+        told = "run taken up" if begun else "run started"
         log.info(told, pipeline=run.pipeline, sha=run.sha)
         source = await self._source(run)
         plan = recorder.plan

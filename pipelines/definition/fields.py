@@ -9,7 +9,7 @@ import posixpath
 import re
 from collections.abc import Callable, Iterable
 from difflib import get_close_matches
-from typing import Annotated, LiteralString
+from typing import Annotated, Literal, LiteralString
 
 from pydantic import AfterValidator, BeforeValidator
 from pydantic_core import PydanticCustomError
@@ -111,6 +111,13 @@ def _event(value: object) -> object:
     raise failed(
         "P021", f"unknown event `{shown(value)}`", hint or near(value, EventKind) or choice
     )
+
+
+def _retry(value: object) -> object:
+    if isinstance(value, str) and value not in ("never", "safe"):
+        hint = "`safe` where pushing it twice does no harm, else `never`"
+        raise failed("P016", f"a push knows no `retry: {shown(value)}`", hint)
+    return value
 
 
 def _pattern(text: str) -> str:
@@ -234,6 +241,7 @@ Events = Annotated[
     _Filled,
     BeforeValidator(listed, json_schema_input_type=EventKind | list[EventKind]),
 ]
+Retry = Annotated[Literal["never", "safe"], BeforeValidator(_retry)]
 Pattern = Annotated[str, AfterValidator(_pattern)]
 Patterns = Annotated[tuple[Pattern, ...], _Filled, _OneOrMany]
 Variable = Annotated[str, AfterValidator(_own_variable), AfterValidator(_variable)]

@@ -151,7 +151,16 @@ class Push(Value):
         "placeholder has no value for the event is left out.",
     )
     needs: f.Needs | None = Field(None, description="As in `test`.")
-    timeout: f.Seconds | None = Field(None, description="As in `test`.")
+    timeout: f.Seconds | None = Field(
+        None,
+        description="As in `test`. A registry that does not answer is tried for as long.",
+    )
+    retry: f.Retry = Field(
+        "never",
+        description="What becomes of a push in whose middle Lading itself ended, where the "
+        "registry has not all of it: `never`, it is an error and a person decides; `safe`, it is "
+        "pushed again.",
+    )
     when: Whens | None = Field(None, description="As in `test`.")
 
 

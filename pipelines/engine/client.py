@@ -23,7 +23,7 @@ from docker.errors import APIError, DockerException, NotFound, StreamParseError
 
 from pipelines.engine.ends import EndWatcher
 from pipelines.problems import ExecutorUnavailableError
-from pipelines.values import Value
+from pipelines.registries.logins import Logins
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -48,28 +48,6 @@ PIECE = 64 * 1024
 
 STEPS_NETWORK = "lading-steps"
 DEFAULT_BRIDGE = "bridge"
-
-
-class Login(Value):
-    """A login for one registry."""
-
-    username: str
-    password: str
-
-    def __repr__(self) -> str:
-        """Without the password: values end up in logs."""
-        return f"Login(username={self.username!r})"
-
-    __str__ = __repr__
-
-    @property
-    def auth_config(self) -> dict[str, str]:
-        """As the engine's API wants it."""
-        return {"username": self.username, "password": self.password}
-
-
-Logins = Mapping[str, Login]
-"""By registry host: `ghcr.io`, `registry.example:5000`, `docker.io`."""
 
 
 class _OfThread(threading.local):

@@ -6,11 +6,13 @@ import asyncio
 import contextlib
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
+from typing import TypeVar
 
-from docker.errors import APIError, NotFound
+from docker.errors import APIError
 
-from pipelines.engine.client import ENGINE_ERRORS, Engine, Logins, reason, unavailable
-from pipelines.engine.containers import Attempt, Limits, attempt_tag, image_repository
+from pipelines.engine.client import ENGINE_ERRORS, Engine, reason, unavailable
+from pipelines.engine.containers import Attempt, Limits
+from pipelines.engine.imaging import Imaging, not_built
 from pipelines.engine.interruption import Interruption, Patience, StoppedError, Watchdog
 from pipelines.engine.lane import Lane
 from pipelines.engine.leftovers import remove_attempt
@@ -22,21 +24,23 @@ from pipelines.engine.steps import (
     found,
 )
 from pipelines.engine.stream import OutputError, StoredOutput
-from pipelines.engine.workspace import Workspace
+from pipelines.engine.workspace import Workspace, no_room
 from pipelines.executor import Output
-from pipelines.images.build import build_image
 from pipelines.images.pull import ensure_image, local_image
-from pipelines.images.push import push_image
-from pipelines.images.refusals import RegistryError
 from pipelines.images.retries import Backoff
 from pipelines.images.session import ImageSession
 from pipelines.plan import BuildWork, CommandsWork, Plan, PushWork, Step
 from pipelines.problems import ExecutorUnavailableError, SourceError
 from pipelines.progress import Outcome, Progress, State
+from pipelines.registries.logins import Logins
+from pipelines.registries.refusals import RegistryError
 from pipelines.source import Source
 
 AHEAD = 1
 """Containers made before their steps are run: one call less on each step's way."""
+
+
+Ended = TypeVar("Ended", Outcome, Outcome | None)
 
 
 @dataclass(kw_only=True)
@@ -89,23 +93,28 @@ class EngineExecutor:
         self._started: set[str] = set()
         self._making: dict[str, asyncio.Task[Prepared | None]] = {}
         self._made: dict[str, str] = {}
-        self._built: dict[str, str] = {}
+        self._images = Imaging(
+            engine=engine, attempt=attempt, plan=plan, source=source, limits=limits
+        )
+        self._earlier: Progress | None = None
         self._found: dict[str, str] = {}
         self._opened = False
 
-    async def open(self, earlier: Progress | None = None) -> None:
+    async def open(self, earlier: Progress | None = None) -> frozenset[str]:
         """See `Executor.open`."""
         await (self._engine.connected() if earlier is None else self._watchdog().answered())
         self._opened = True
-        if earlier is not None:
-            self._remember(earlier)
+        gone: frozenset[str] = frozenset()
         try:
+            if earlier is not None:
+                gone = await self._remember(earlier)
             if any(isinstance(step.work, CommandsWork) for step in self._plan.steps):
                 if earlier is None or not await self._find(earlier):
                     await self._workspace.create()
                 self._prepare_ahead()
         except ENGINE_ERRORS as error:
-            raise self._no_room(error) from error
+            raise no_room(self._engine.url, error) from error
+        return gone
 
     async def run(self, step: Step, output: Output, running: Callable[[], None]) -> Outcome:
         """See `Executor.run`."""
@@ -116,18 +125,31 @@ class EngineExecutor:
     async def adopt(
         self, step: Step, output: Output, running: Callable[[], None], taken: Mapping[int, int]
     ) -> Outcome | None:
-        """See `Executor.adopt`; a build or push ends with the connection that asked for it."""
+        """See `Executor.adopt`.
+
+        A build or push ends with the connection that asked for it; but what came of a push, the
+        registry can be asked.
+        """
+        stored, work, earlier = StoredOutput(output), step.work, self._earlier
+        if isinstance(work, PushWork) and earlier is not None:
+            return await self._guarded(
+                step,
+                lambda active: self._images.look_up(
+                    step, work, self._session(stored, active), running, earlier
+                ),
+            )
         container = self._found.get(step.key)
         if container is None:
             return None
         self._made[step.key] = container
         self._started.add(step.key)
-        stored = StoredOutput(output)
         return await self._guarded(
             step, lambda active: self._follow(container, stored, running, taken, active)
         )
 
-    async def _guarded(self, step: Step, work: Callable[[_Active], Awaitable[Outcome]]) -> Outcome:
+    async def _guarded(
+        self, step: Step, work: Callable[[_Active], Awaitable[Ended]]
+    ) -> Ended | Outcome:
         self._begun.add(step.key)
         active = self._active[step.key] = _Active()
         try:
@@ -167,14 +189,16 @@ class EngineExecutor:
                 self._engine.client.remove_container, container, force=True, v=True
             )
 
-    async def close(self) -> None:
+    async def close(self, *, keep_images: bool = False) -> None:
         """See `Executor.close`."""
         if not self._opened:
             return
         await self.release()
         # What a dead engine keeps now is found by its labels once it is back.
         with contextlib.suppress(*ENGINE_ERRORS):
-            await self._engine.call(remove_attempt, self._engine.client, self.attempt)
+            await self._engine.call(
+                remove_attempt, self._engine.client, self.attempt, keep_images=keep_images
+            )
 
     async def release(self) -> None:
         """See `Executor.release`."""
@@ -191,14 +215,12 @@ class EngineExecutor:
     def _watchdog(self) -> Watchdog:
         return Watchdog(self._engine, self._patience)
 
-    def _remember(self, earlier: Progress) -> None:
-        for key, step in earlier.steps.items():
-            if step.state.ended:
-                self._begun.add(key)
-            if step.outcome is not None and step.outcome.built is not None:
-                self._built[key] = step.outcome.built.image_id
+    async def _remember(self, earlier: Progress) -> frozenset[str]:
+        self._earlier = earlier
+        self._begun |= {key for key, step in earlier.steps.items() if step.state.ended}
         # Who joined the earlier process's network may still be in it, and it has that name.
         self._lane.drop()
+        return await self._images.remember(earlier)
 
     async def _find(self, earlier: Progress) -> bool:
         """Find what an earlier process made; False where no step's commands had begun."""
@@ -240,10 +262,8 @@ class EngineExecutor:
             step.terminate(active.grace)
         return await step.outcome()
 
-    async def _work(
-        self, step: Step, output: Output, running: Callable[[], None], active: _Active
-    ) -> Outcome:
-        session = ImageSession(
+    def _session(self, output: Output, active: _Active) -> ImageSession:
+        return ImageSession(
             engine=self._engine,
             logins=self._logins,
             output=output,
@@ -251,45 +271,20 @@ class EngineExecutor:
             watchdog=self._watchdog(),
             backoff=self._backoff,
         )
+
+    async def _work(
+        self, step: Step, output: Output, running: Callable[[], None], active: _Active
+    ) -> Outcome:
+        session = self._session(output, active)
         match step.work:
             case BuildWork():
-                return await self._build(step, step.work, session, running)
+                outcome = await self._images.build(step, step.work, session, running)
+                self._prepare_ahead()
+                return outcome
             case PushWork():
-                return await self._push(step.work, session, running)
+                return await self._images.push(step.work, session, running)
             case CommandsWork():
                 return await self._commands(step, step.work, session, running, active)
-
-    async def _build(
-        self, step: Step, work: BuildWork, session: ImageSession, running: Callable[[], None]
-    ) -> Outcome:
-        running()
-        outcome = await build_image(
-            session,
-            work,
-            self._source,
-            labels=self._plan.labels,
-            memory=self._limits.memory,
-            name=self.attempt.label_name(),
-        )
-        if outcome.built is not None:
-            image = self._built[step.key] = outcome.built.image_id
-            # `latest` keeps the build cache until the next build; the other name keeps the image
-            # for this attempt, whatever is built meanwhile.
-            repository = image_repository(self.attempt, step.name)
-            for tag in ("latest", attempt_tag(self.attempt)):
-                await self._engine.call(self._engine.client.tag, image, repository, tag, force=True)
-            self._prepare_ahead()
-        return outcome
-
-    async def _push(
-        self, work: PushWork, session: ImageSession, running: Callable[[], None]
-    ) -> Outcome:
-        image = self._built.get(work.image.build)
-        if image is None:
-            return _not_built(work.image.build)
-        running()
-        pushed = await push_image(session, work, image)
-        return Outcome(state=State.SUCCESS, pushed=pushed)
 
     async def _commands(
         self,
@@ -301,7 +296,7 @@ class EngineExecutor:
     ) -> Outcome:
         prepared = await self._prepared(step, work, session)
         if prepared is None:
-            return _not_built(getattr(work.image, "build", ""))
+            return not_built(getattr(work.image, "build", ""))
         await self._workspace.filled()
         for again in (True, False):
             active.interruption.check()
@@ -360,7 +355,7 @@ class EngineExecutor:
 
     async def _image(self, work: CommandsWork, session: ImageSession) -> str | None:
         if work.image.kind == "built":
-            return self._built.get(work.image.build)
+            return self._images.built.get(work.image.build)
         return await ensure_image(session, work.image.name)
 
     async def _make(self, step: Step, work: CommandsWork, image: str) -> Prepared:
@@ -382,7 +377,7 @@ class EngineExecutor:
             for step in self._plan.steps
             if isinstance(step.work, CommandsWork)
             and step.key not in self._begun
-            and (step.work.image.kind == "named" or step.work.image.build in self._built)
+            and (step.work.image.kind == "named" or step.work.image.build in self._images.built)
         ]
         for step, work in waiting[:AHEAD]:
             if step.key not in self._making:
@@ -393,23 +388,7 @@ class EngineExecutor:
     async def _make_ahead(self, step: Step, work: CommandsWork) -> Prepared | None:
         """The step's container, if its image is at hand; pulling belongs to the step itself."""
         if work.image.kind == "built":
-            image = self._built.get(work.image.build)
+            image = self._images.built.get(work.image.build)
         else:
             image = await local_image(self._engine, work.image.name)
         return None if image is None else await self._make_of(step, work, image)
-
-    def _no_room(self, error: Exception) -> ExecutorUnavailableError:
-        if isinstance(error, NotFound):
-            return ExecutorUnavailableError(
-                "the workspace of this attempt was removed while Lading was restarted: re-run"
-            )
-        if isinstance(error, APIError):
-            return ExecutorUnavailableError(
-                f"the container engine could not make the workspace: {reason(error)}"
-            )
-        return unavailable(self._engine.url, error)
-
-
-def _not_built(build: str) -> Outcome:
-    message = f"there is no image of {build} on the engine: run again with its build"
-    return Outcome(state=State.ERROR, message=message)

@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import threading
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from pipelines.engine.client import unavailable
 from pipelines.problems import ExecutorUnavailableError, LadingError
@@ -81,6 +81,17 @@ class Interruption:
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(self._event.wait(), seconds)
         self.check()
+
+    async def unless_requested(self, work: asyncio.Future[T]) -> T:
+        """The result of `work`, which is given up when asked to stop: then raise StoppedError."""
+        asked = asyncio.ensure_future(self._event.wait())
+        try:
+            either: set[asyncio.Future[Any]] = {work, asked}
+            await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            asked.cancel()
+        self.check()
+        return work.result()
 
 
 class Watchdog:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from functools import partial
 from typing import Any
 
@@ -17,23 +17,30 @@ _LABELLING = 60.0
 """Seconds."""
 
 
-def remove_attempt(client: Client, attempt: Attempt) -> None:
+def remove_attempt(client: Client, attempt: Attempt, *, keep_images: bool = False) -> None:
     """Remove containers, volumes and image tags of one attempt. Blocking; quiet if all is gone."""
     filters = attempt.filters()
     for container in client.containers(all=True, filters=filters):
         _remove_container(client, str(container["Id"]))
     for volume in client.volumes(filters=filters)["Volumes"] or []:
         _quietly(partial(client.remove_volume, volume["Name"], force=True))
-    _untag(client, lambda tag: tag == attempt_tag(attempt))
+    if not keep_images:
+        _untag(client, lambda tag: tag == attempt_tag(attempt))
 
 
-def remove_leftovers(client: Client, server: str, keep: set[tuple[str, int]]) -> int:
+def remove_leftovers(
+    client: Client,
+    server: str,
+    keep: set[tuple[str, int]],
+    keep_images: Collection[tuple[str, int]] = (),
+) -> int:
     """Remove what attempts of this server left, but for those to keep. Blocking.
 
     Args:
         client: The engine's client.
         server: The server's id; what other servers made on the engine stays.
         keep: Attempts that still run, as (run, attempt).
+        keep_images: Attempts whose images somebody may still want.
 
     Returns:
         How many containers, volumes and tags were removed.
@@ -56,7 +63,7 @@ def remove_leftovers(client: Client, server: str, keep: set[tuple[str, int]]) ->
         _quietly(partial(client.remove_volume, volume["Name"], force=True))
     kept = {
         attempt_tag(Attempt(server=server, run=run, attempt=attempt, repository=""))
-        for run, attempt in keep
+        for run, attempt in {*keep, *keep_images}
     }
     tags = _untag(client, lambda tag: tag.startswith(tag_prefix(server)) and tag not in kept)
     return len(containers) + len(unlabelled) + len(volumes) + tags

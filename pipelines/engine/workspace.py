@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import asyncio
 
-from pipelines.engine.client import Engine
+from docker.errors import APIError, NotFound
+
+from pipelines.engine.client import Engine, reason, unavailable
 from pipelines.engine.containers import WORKSPACE, Attempt
+from pipelines.problems import ExecutorUnavailableError
 from pipelines.source import Source
 from pipelines.tarstream import chunks
 
@@ -72,3 +75,16 @@ class Workspace:
 
 async def _nothing() -> None:
     """What is left to do where everything is done."""
+
+
+def no_room(url: str | None, error: Exception) -> ExecutorUnavailableError:
+    """The error where a workspace could not be made or found."""
+    if isinstance(error, NotFound):
+        return ExecutorUnavailableError(
+            "the workspace of this attempt was removed while Lading was restarted: re-run"
+        )
+    if isinstance(error, APIError):
+        return ExecutorUnavailableError(
+            f"the container engine could not make the workspace: {reason(error)}"
+        )
+    return unavailable(url, error)

@@ -12,10 +12,11 @@ from pipelines.images.context import BuildContext, ContextError, context_stream,
 from pipelines.images.dockerfile import base_images, instruction_lines
 from pipelines.images.labels import add_labels
 from pipelines.images.pull import ensure_image
-from pipelines.images.refusals import Refusal, explain, read_refusal
+from pipelines.images.refusals import explain, read_refusal
 from pipelines.images.session import ImageSession
 from pipelines.plan import BuildWork
 from pipelines.progress import Built, Outcome, State
+from pipelines.registries.refusals import Refusal
 from pipelines.source import Source
 
 _STEP = re.compile(r"^Step (\d+)/(\d+) : (.*)", re.DOTALL)

@@ -59,9 +59,12 @@ async def start_run(api: Api, asked: Asked) -> Response:
 
 
 async def start_attempt(api: Api, asked: Asked) -> Response:
-    """Run it again as a new attempt."""
+    """Run it, or some of it, again as a new attempt."""
     run = asked.row_id("run", "run")
-    row = await api.actions.rerun(run, by=asked.by)
+    wanted = asked.body_as(models.NewAttempt)
+    row = await api.actions.rerun(
+        run, by=asked.by, only_failed=wanted.only is not None, start=wanted.from_
+    )
     answer = views.attempt(api.links, row)
     return _json(answer, status=201, headers={"Location": answer.steps})
 
@@ -175,14 +178,14 @@ async def _log(api: Api, asked: Asked, run: RunRow, attempt: int) -> Response:
         logs=api.logs,
         stopping=api.stopping,
         run=run.id,
-        attempt=attempt,
+        attempt=step.done_in,
         key=step.key,
     )
     if query.follow:
         head = asked.request.method == "HEAD"
         return await output.following(query.from_ or 0, head=head)
     if query.from_ is not None or query.limit is not None:
-        here = api.links.log(run.id, attempt, step.key)
+        here = api.links.log(run.id, step.done_in, step.key)
         return await output.lines(query.from_ or 0, query.limit, next_url=here)
     return await output.whole(asked.request.headers.get("range"))
 
@@ -259,8 +262,10 @@ ENDPOINTS: tuple[Endpoint, ...] = (
         method="POST",
         path="/runs/{run}/attempts",
         name="startAttempt",
-        summary="Run it again; earlier attempts are kept",
+        summary="Run it again, or only what failed; earlier attempts are kept",
         handler=start_attempt,
+        body=models.NewAttempt,
+        body_required=False,
         answer=models.Attempt,
         status=201,
         errors=(404, 409),

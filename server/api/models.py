@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Generic, TypeVar
+from typing import Annotated, Any, Generic, Literal, TypeVar
 
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, model_validator
 
 from pipelines.events import Event
 from pipelines.problems import Problem
@@ -102,7 +102,10 @@ class Step(Answer):
     running_at: AwareDatetime | None = Field(description="When its own work began.")
     ended_at: AwareDatetime | None
     outcome: Outcome | None
-    log: str = Field(description="Address of its output.")
+    carried_from: int | None = Field(
+        description="The attempt that did it, where this one carried it over; null: this one."
+    )
+    log: str = Field(description="Address of its output, in the attempt that did it.")
 
 
 class Attempt(Answer):
@@ -236,6 +239,31 @@ class NewRun(BaseModel):
     pipeline: Annotated[
         str | None, Field(max_length=100, description="Only this one; default: all that match.")
     ] = None
+
+
+class NewAttempt(BaseModel):
+    """Which steps run again; without a word, all of them."""
+
+    model_config = ConfigDict(extra="forbid", populate_by_name=True)
+
+    only: Annotated[
+        Literal["failed"] | None,
+        Field(description="Only steps that did not pass; what passed is carried over."),
+    ] = None
+    from_: Annotated[
+        str | None,
+        Field(
+            alias="from",
+            max_length=200,
+            description="This step, all that needs it, and what did not pass: `test.unit`.",
+        ),
+    ] = None
+
+    @model_validator(mode="after")
+    def _one_of_both(self) -> NewAttempt:
+        if self.only is not None and self.from_ is not None:
+            raise ValueError("give `only` or `from`, not both")
+        return self
 
 
 class RunsQuery(Query):

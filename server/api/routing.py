@@ -93,6 +93,8 @@ class Endpoint:
     """None: plain text."""
     query: type[BaseModel] = models.NoQuery
     body: type[BaseModel] | None = None
+    body_required: bool = True
+    """Whether none is a mistake; else it stands for an empty object."""
     status: int = 200
     errors: Sequence[int] = ()
     """Statuses of problems besides 400, 401, 405 and 503."""
@@ -221,14 +223,15 @@ def _query(endpoint: Endpoint, request: Request) -> BaseModel:
 async def _body(endpoint: Endpoint, request: Request) -> BaseModel | None:
     if endpoint.body is None:
         return None
-    kind = request.headers.get("content-type", "application/json").partition(";")[0].strip()
-    if kind.lower() != "application/json":
-        raise ApiError(415, "send the body as JSON, with `Content-Type: application/json`")
     data = bytearray()
     async for piece in request.stream():
         data += piece
         if len(data) > BODY_LIMIT:
             raise ApiError(413, f"the body is larger than {BODY_LIMIT // 1024} KiB")
+    if not data and not endpoint.body_required:
+        data += b"{}"
+    elif _media_type(request) != "application/json":
+        raise ApiError(415, "send the body as JSON, with `Content-Type: application/json`")
     try:
         parsed = json.loads(bytes(data))
     except (ValueError, RecursionError) as error:
@@ -237,6 +240,11 @@ async def _body(endpoint: Endpoint, request: Request) -> BaseModel | None:
         return endpoint.body.model_validate(parsed)
     except ValidationError as error:
         raise invalid(422, error, where="field") from error
+
+
+def _media_type(request: Request) -> str:
+    kind = request.headers.get("content-type", "application/json")
+    return kind.partition(";")[0].strip().lower()
 
 
 def _as(kind: type[M], value: BaseModel | None) -> M:

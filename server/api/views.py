@@ -149,7 +149,8 @@ def step(links: Links, row: StepRow) -> models.Step:
         running_at=row.running_at,
         ended_at=row.ended_at,
         outcome=row.outcome,
-        log=links.log(row.run, row.attempt, row.key),
+        carried_from=row.carried_from,
+        log=links.log(row.run, row.done_in, row.key),
     )
 
 

@@ -188,6 +188,17 @@ class WorkerSettings(Section):
     grace: Duration = Field(10.0, ge=0, description="Time between SIGTERM and SIGKILL.")
 
 
+class RetentionSettings(Section):
+    """How long what is done with is kept."""
+
+    images: Duration = Field(
+        86400.0,
+        ge=0,
+        description="How long images built by a run that did not succeed stay on the engine, so "
+        "that a re-run of only what failed need not build them again.",
+    )
+
+
 class RepositorySettings(Section):
     """What belongs to one repository of a host."""
 
@@ -346,6 +357,7 @@ class Settings(Section):
     database: DatabaseSettings = DatabaseSettings()
     engine: EngineSettings = EngineSettings()
     worker: WorkerSettings = WorkerSettings()
+    retention: RetentionSettings = RetentionSettings()
     hosts: dict[
         Annotated[str, AfterValidator(_host_name)],
         Annotated[HostSettings, AfterValidator(_apart)],

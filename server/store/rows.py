@@ -172,6 +172,13 @@ class StepRow(Value):
     running_at: AwareDatetime | None
     ended_at: AwareDatetime | None
     outcome: Outcome | None
+    carried_from: int | None
+    """The attempt that did it, where that is an earlier one."""
+
+    @property
+    def done_in(self) -> int:
+        """The attempt that has its output."""
+        return self.attempt if self.carried_from is None else self.carried_from
 
 
 class ImageVersionRow(Value):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -16,6 +16,7 @@ from pipelines.progress import (
     State,
     StepEnded,
     StepReady,
+    StepRenewed,
     StepRunning,
     StepStarted,
 )
@@ -60,13 +61,26 @@ def add_run(
     return run
 
 
-def add_attempt(conn: Connection, run: int, *, reason: str, at: datetime) -> int | None:
-    """Start a new attempt of a run that has ended; None while it has not, or where no plan is."""
+def add_attempt(
+    conn: Connection, run: int, after: int, *, reason: str, at: datetime, keep: Collection[str] = ()
+) -> int | None:
+    """Start a new attempt of a run that has ended; None while it has not, or where no plan is.
+
+    Args:
+        conn: The connection.
+        run: The run's number.
+        after: The newest attempt; None is the answer, too, where that is another one by now.
+        reason: Why, in words.
+        at: Now.
+        keep: Keys of steps that passed in it and are carried over.
+    """
     row = conn.execute(sa.select(runs).where(runs.c.id == run)).one_or_none()
-    if row is None or row.plan is None or not State(row.state).ended:
+    if row is None or row.plan is None or not State(row.state).ended or row.attempt != after:
         return None
-    number = int(row.attempt) + 1
+    number = after + 1
     _add_attempt(conn, run, number, Plan.model_validate(row.plan), reason=reason, at=at)
+    if keep:
+        _carry_over(conn, run, number, keep, at)
     conn.execute(
         sa.update(runs)
         .where(runs.c.id == run)
@@ -99,22 +113,22 @@ def claim_attempt(conn: Connection, *, at: datetime) -> AttemptRow | None:
 
 
 def record_facts(conn: Connection, run: int, attempt: int, facts: Sequence[Fact]) -> None:
-    """Fold facts into the rows of an attempt's steps; an ended step never changes again."""
+    """Fold facts into the rows of an attempt's steps; one that ended here never changes again."""
     for fact in facts:
-        conn.execute(
-            sa.update(steps)
-            .where(
-                steps.c.run == run,
-                steps.c.attempt == attempt,
-                steps.c.key == fact.step,
-                steps.c.state.in_(_ACTIVE),
-            )
-            .values(**_changes(fact))
+        own = sa.and_(steps.c.run == run, steps.c.attempt == attempt, steps.c.key == fact.step)
+        open_ = (
+            steps.c.carried_from.is_not(None)
+            if isinstance(fact, StepRenewed)
+            else steps.c.state.in_(_ACTIVE)
         )
+        conn.execute(sa.update(steps).where(own, open_).values(**_changes(fact)))
 
 
 def _changes(fact: Fact) -> dict[str, Any]:
     match fact:
+        case StepRenewed():
+            fresh = {"state": State.WAITING, "outcome": None, "carried_from": None}
+            return {**fresh, "ended_at": None}
         case StepReady():
             return {"ready_at": fact.at}
         case StepStarted():
@@ -160,7 +174,9 @@ def request_cancel(conn: Connection, run: int, *, by: str, at: datetime) -> Atte
     if row.state == State.WAITING:
         conn.execute(
             sa.update(steps)
-            .where(steps.c.run == run, steps.c.attempt == row.number)
+            .where(
+                steps.c.run == run, steps.c.attempt == row.number, steps.c.state == State.WAITING
+            )
             .values(state=State.CANCELLED, ended_at=at)
         )
         _end_attempt(
@@ -185,6 +201,23 @@ def unfinished_attempts(conn: Connection) -> list[AttemptRow]:
     """Attempts that were running when the rows were last written."""
     query = sa.select(attempts).where(attempts.c.state == State.RUNNING)
     return [_attempt(row) for row in conn.execute(query)]
+
+
+def attempts_with_images(conn: Connection, *, since: datetime) -> list[tuple[int, int]]:
+    """Attempts, as (run, number), whose images a re-run may want.
+
+    Those that ended since then and did not succeed, nor did a later one of the same run.
+    """
+    query = (
+        sa.select(attempts.c.run, attempts.c.number)
+        .join(runs, runs.c.id == attempts.c.run)
+        .where(
+            attempts.c.ended_at >= since,
+            attempts.c.state != State.SUCCESS,
+            runs.c.state != State.SUCCESS,
+        )
+    )
+    return [(row.run, row.number) for row in conn.execute(query)]
 
 
 def run(conn: Connection, id: int) -> RunRow | None:  # noqa: A002
@@ -289,6 +322,22 @@ def _add_attempt(
             for position, step in enumerate(plan.steps)
         ],
     )
+
+
+def _carry_over(
+    conn: Connection, run: int, number: int, keep: Collection[str], at: datetime
+) -> None:
+    """Copy how steps ended in the attempt before, and which attempt it was that did them."""
+    for step in steps_of(conn, run, number - 1):
+        if step.key in keep and step.state is State.SUCCESS:
+            outcome = None if step.outcome is None else step.outcome.model_dump(mode="json")
+            conn.execute(
+                sa.update(steps)
+                .where(steps.c.run == run, steps.c.attempt == number, steps.c.key == step.key)
+                .values(
+                    state=State.SUCCESS, outcome=outcome, ended_at=at, carried_from=step.done_in
+                )
+            )
 
 
 def _end_attempt(

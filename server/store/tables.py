@@ -152,6 +152,7 @@ steps = Table(
     Column("running_at", Instant),
     Column("ended_at", Instant),
     Column("outcome", JSON),
+    Column("carried_from", Integer),
     ForeignKeyConstraint(["run", "attempt"], ["attempts.run", "attempts.number"]),
 )
 

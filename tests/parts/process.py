@@ -75,10 +75,10 @@ class LadingProcess:
         headers = {"Authorization": f"Bearer {self.token}"}
         return httpx2.get(f"{self.url}/api/v1{path}", headers=headers, timeout=10)
 
-    def post(self, path: str) -> httpx2.Response:
+    def post(self, path: str, json: object = None) -> httpx2.Response:
         """Ask the API to change something."""
         headers = {"Authorization": f"Bearer {self.token}"}
-        return httpx2.post(f"{self.url}/api/v1{path}", headers=headers, timeout=10)
+        return httpx2.post(f"{self.url}/api/v1{path}", headers=headers, json=json, timeout=10)
 
     def wait_for_run(
         self, run: int, state: str, *, attempt: int | None = None, within: float = 60.0

@@ -360,3 +360,71 @@ def test_a_redelivered_delivery_waits_again_without_its_decision(
     assert (first.json()["state"], first.json()["decision"]) == ("waiting", None)
     assert second.status_code == 409
     assert "waits to be read already" in second.json()["detail"]
+
+
+def test_a_rerun_of_what_failed_carries_over_what_passed(house: House, client: TestClient) -> None:
+    run = house.failed()
+
+    started = client.post(f"runs/{run.id}/attempts", json={"only": "failed"})
+
+    assert started.status_code == 201
+    assert started.json()["reason"] == "re-run of what failed by ada"
+    built, tested, pushed = client.get(f"runs/{run.id}").json()["steps"]
+    assert (built["state"], built["carried_from"]) == ("success", 1)
+    assert built["log"].endswith(f"/runs/{run.id}/attempts/1/steps/build.web/log")
+    assert [(step["state"], step["carried_from"]) for step in (tested, pushed)] == [
+        ("waiting", None),
+        ("waiting", None),
+    ]
+
+
+def test_the_output_of_a_step_that_was_carried_over_is_what_it_wrote_then(
+    house: House, client: TestClient
+) -> None:
+    run = house.failed()
+    client.post(f"runs/{run.id}/attempts", json={"only": "failed"})
+
+    for path in (f"runs/{run.id}/steps", f"runs/{run.id}/attempts/2/steps"):
+        assert client.get(f"{path}/build.web/log").text.startswith("step 1/3\n")
+
+
+def test_a_rerun_from_a_step_runs_it_and_what_needs_it(house: House, client: TestClient) -> None:
+    run = house.succeeded()
+
+    started = client.post(f"runs/{run.id}/attempts", json={"from": "test.unit"})
+
+    assert started.json()["reason"] == "re-run from test.unit by ada"
+    states = {step["key"]: step["state"] for step in client.get(f"runs/{run.id}").json()["steps"]}
+    assert states == {"build.web": "success", "test.unit": "waiting", "push.web": "waiting"}
+
+
+def test_a_rerun_of_what_failed_where_nothing_did_is_a_conflict(
+    house: House, client: TestClient
+) -> None:
+    run = house.succeeded()
+
+    refused = client.post(f"runs/{run.id}/attempts", json={"only": "failed"})
+
+    assert refused.status_code == 409
+    assert "every step" in refused.json()["detail"]
+
+
+@pytest.mark.parametrize(
+    ("body", "status", "word"),
+    [
+        ({"from": "test.none"}, 404, "it has build.web, test.unit, push.web"),
+        ({"only": "passed"}, 422, "failed"),
+        ({"only": "failed", "from": "test.unit"}, 422, "not both"),
+        ({"what": 1}, 422, "what"),
+    ],
+)
+def test_a_rerun_that_makes_no_sense_says_what_would(
+    house: House, client: TestClient, body: dict[str, object], status: int, word: str
+) -> None:
+    run = house.failed()
+
+    refused = client.post(f"runs/{run.id}/attempts", json=body)
+
+    assert refused.status_code == status
+    assert word in refused.json()["detail"]
+    assert house.fresh(run.id).attempt == 1

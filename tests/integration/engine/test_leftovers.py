@@ -53,7 +53,9 @@ def test_the_names_of_dead_attempts_images_go_too(bench: Bench, busybox_image: s
         name = f"lading/test-{bench.server}/web"
         tag = attempt_tag(executor.attempt)
         client.tag(busybox_image, name, tag, force=True)
-        assert remove_leftovers(client, bench.server, {(executor.attempt.run, 1)}) == 0
+        attempts = {(executor.attempt.run, 1)}
+        assert remove_leftovers(client, bench.server, attempts) == 0
+        assert remove_leftovers(client, bench.server, set(), keep_images=attempts) == 0
         assert remove_leftovers(client, bench.server, set()) == 1
         assert client.images(name) == []
 

@@ -66,6 +66,37 @@ def test_a_github_push_is_built_tested_pushed_and_its_status_turns_green(
     wait_until(lambda: left_on_engine() == [], "everything is cleaned up", 20)
 
 
+def test_what_failed_runs_again_alone_on_the_image_that_was_built_before(
+    flow: Flow, docker_client: docker.DockerClient
+) -> None:
+    lading = flow.server.lading
+    files = application(flow, test='test "$CI_ATTEMPT" = 2')
+    files["Dockerfile"] += "RUN head -c 9 /dev/urandom > /data\n"
+    sha = flow.push(files)
+    run = flow.run_of(flow.tell_github(sha))
+    assert flow.server.ended(run).state is State.FAILURE
+    built = flow.server.steps(run)[0].outcome
+
+    def sweep() -> list[str]:
+        wait_until(lambda: not lading.worker.active, "the attempt is cleared up", 20)
+        asyncio.run_coroutine_threadsafe(lading._remove_leftovers(), flow.server.loop).result(30)
+        prefix = f":attempt.{lading.server_id}.{run}."
+        names = [name for image in docker_client.images.list() for name in image.tags]
+        return [name for name in names if prefix in name]
+
+    assert len(sweep()) == 1
+    flow.server.api.post(f"/runs/{run}/attempts", json={"only": "failed"})
+
+    assert flow.server.ended(run, attempt=2).state is State.SUCCESS
+    steps = {step.key: step for step in flow.server.steps(run)}
+    assert steps["build.web"].carried_from == 1
+    assert steps["build.web"].outcome == built
+    assert steps["test.unit"].carried_from is None
+    assert [version.attempt for version in flow.server.images(run)] == [2]
+    assert sweep() == []
+    flow.github.wait_for(flow.web.full_name, sha, "lading/push/default", "success")
+
+
 def test_a_failing_test_stops_the_push_and_says_so_beside_the_commit(flow: Flow) -> None:
     sha = flow.push(application(flow, test="exit 3"))
 

@@ -317,3 +317,49 @@ def test_a_cancelled_run_says_by_whom(house: House, person: TestClient) -> None:
 
     assert house.fresh(run.id).state is State.CANCELLED
     assert "cancelled by ada" in page
+
+
+FAILED_ONLY = '<button name="only" value="failed">Run again what failed</button>'
+
+
+def test_what_failed_can_be_run_again_where_something_failed_and_something_passed(
+    house: House, person: TestClient, visitor: TestClient
+) -> None:
+    failed, passed = house.failed(), house.succeeded()
+
+    assert FAILED_ONLY in person.get(f"/runs/{failed.id}").text
+    assert FAILED_ONLY not in person.get(f"/runs/{passed.id}").text
+    assert FAILED_ONLY not in visitor.get(f"/runs/{failed.id}").text
+
+
+def test_a_step_that_was_carried_over_says_so_and_leads_to_what_it_wrote(
+    house: House, person: TestClient
+) -> None:
+    run = house.failed()
+
+    person.post(f"/runs/{run.id}/rerun", data={"only": "failed"})
+
+    page = person.get(f"/runs/{run.id}?step=build.web").text
+    address = f"/runs/{run.id}/attempts/1/steps/build.web"
+    assert f'<a class="chip" href="{address}">from attempt 1</a>' in page
+    assert "step 3/3" in page
+    assert f'href="{address}/log"' in page
+    assert "step 3/3" in person.get(f"/runs/{run.id}/attempts/2/steps/build.web").text
+    assert "step 3/3" in person.get(f"/runs/{run.id}/attempts/2/steps/build.web/log").text
+    assert house.fresh(run.id).state is State.WAITING
+
+
+def test_an_image_that_was_pushed_before_stands_on_the_page_of_a_later_attempt(
+    house: House, person: TestClient
+) -> None:
+    run = house.run().id
+    house.take()
+    for key in ("build.web", "push.web"):
+        house.begin(run, key)
+        house.end(run, key)
+    house.end(run, "test.unit", State.FAILURE, exit_code=1)
+    house.finish(run, State.FAILURE, "test.unit failed: exit code 1")
+
+    person.post(f"/runs/{run}/rerun", data={"only": "failed"})
+
+    assert "docker pull registry.test/web@sha256:abab" in person.get(f"/runs/{run}").text

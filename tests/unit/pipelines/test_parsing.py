@@ -235,6 +235,13 @@ def test_a_problem_names_the_file() -> None:
             "1:21 P015 `-x` cannot be a target: a stage named in the Dockerfile",
         ),
         (
+            "build: {x: }\npush: {x: {to: r.io/x, retry: 3}}",
+            (
+                "2:31 P016 a push knows no `retry: 3`: "
+                "`safe` where pushing it twice does no harm, else `never`"
+            ),
+        ),
+        (
             "build: {x: {template: python}}",
             "1:13 P011 `template` is not supported yet: take it out",
         ),

@@ -332,3 +332,12 @@ def test_a_thousand_steps_are_planned_in_little_time() -> None:
 def test_a_plan_knows_its_steps_by_key() -> None:
     with pytest.raises(KeyError):
         planned(WHOLE).step("test.nope")
+
+
+@pytest.mark.parametrize(
+    ("text", "safe"), [("", False), ("retry: never", False), ("retry: safe", True)]
+)
+def test_only_a_push_that_says_so_may_be_repeated(text: str, *, safe: bool) -> None:
+    made = planned(f"{WEB}push: {{web: {{to: localhost/web, {text}}}}}")
+    (work,) = (step.work for step in made.steps if isinstance(step.work, PushWork))
+    assert work.retry_safe is safe

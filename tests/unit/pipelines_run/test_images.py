@@ -2,11 +2,12 @@ from __future__ import annotations
 
 import pytest
 
-from pipelines.engine.client import Login
 from pipelines.images.build import BuildLog
 from pipelines.images.dockerfile import base_images, instruction_lines
 from pipelines.images.names import registry_of, split
-from pipelines.images.refusals import Refusal, explain, read_refusal
+from pipelines.images.refusals import explain, read_refusal
+from pipelines.registries.logins import Login
+from pipelines.registries.refusals import Refusal
 
 
 def test_bases_are_images_and_not_earlier_stages() -> None:
@@ -75,7 +76,7 @@ def test_a_name_without_a_tag_means_latest(name: str, parts: tuple[str, str]) ->
             'Get "http://127.0.0.1:1/v2/": dial tcp 127.0.0.1:1: connect: connection refused',
             Refusal.UNAVAILABLE,
         ),
-        ("dial tcp: lookup x on 127.0.0.53:53: no such host", Refusal.UNAVAILABLE),
+        ("dial tcp: lookup x on 127.0.0.53:53: no such host", Refusal.NOWHERE),
         ("net/http: TLS handshake timeout", Refusal.UNAVAILABLE),
         ("x509: certificate signed by unknown authority", Refusal.OTHER),
     ],
