@@ -24,7 +24,7 @@ from starlette.routing import Mount
 from pipelines.engine.client import Engine, Login
 from pipelines.engine.containers import Attempt, Limits
 from pipelines.engine.executor import EngineExecutor
-from pipelines.engine.leftovers import remove_leftovers
+from pipelines.engine.leftovers import find_leftovers, remove_leftovers
 from pipelines.plan import Plan
 from pipelines.planning import PlanDefaults
 from pipelines.problems import ExecutorUnavailableError, LadingError
@@ -162,12 +162,14 @@ class Lading:
         except ExecutorUnavailableError as error:
             log.warning("leftovers stay for now", why=str(error))
             return
+        # Looked for first: what begins after this line must not be taken for a leftover.
+        found = await self.engine.call(find_leftovers, self.engine.client, self.server_id)
         # Also those that nobody has taken up yet.
         running = await self.database.read(runs.unfinished_attempts)
         keep = {(str(attempt.run), attempt.number) for attempt in running}
         keep |= {(str(run), attempt) for run, attempt in self.worker.active}
         removed = await self.engine.call(
-            remove_leftovers, self.engine.client, server=self.server_id, keep=keep
+            remove_leftovers, self.engine.client, self.server_id, keep, found
         )
         if removed:
             log.info("leftovers removed", count=removed)

@@ -9,6 +9,7 @@ from typing import Protocol
 
 import structlog
 
+from pipelines.crashing import reach
 from pipelines.execution import execute
 from pipelines.executor import Executor, Output
 from pipelines.plan import Plan
@@ -127,6 +128,7 @@ class Worker:
         attempt = await self._database.write(run_verbs.claim_attempt, at=self._clock())
         if attempt is None:
             return False
+        reach("worker.claimed")
         self._begin(attempt, resumed=False)
         return True
 
@@ -259,5 +261,5 @@ class Worker:
             if attempt.cancelled_at is not None:
                 _, recorder, _ = await self._open(attempt, resumed=True)
                 await recorder.end(State.CANCELLED, f"cancelled by {attempt.cancelled_by}")
-        if unfinished:
-            await self._remove_leftovers()
+        # Also where none is unfinished: the last one may have ended while it was cleared up.
+        await self._remove_leftovers()

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 
 from docker.errors import APIError, NotFound
 
+from pipelines.crashing import reach
 from pipelines.engine.client import ENGINE_ERRORS, Engine, Logins, reason, unavailable
 from pipelines.engine.containers import Attempt, Limits, attempt_tag, image_repository
 from pipelines.engine.interruption import Interruption, Patience, StoppedError, Watchdog
@@ -324,6 +325,7 @@ class EngineExecutor:
             prepared = await self._make(step, work, await self._image(work, session) or "")
         active.running = started
         running()
+        reach("engine.running")
         self._lane.open(prepared.image)
         self._prepare_ahead()
         if active.interruption.requested:
