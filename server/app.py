@@ -50,6 +50,7 @@ log = structlog.get_logger(__name__)
 ENGINE_THREADS = 16
 BACKLOG = 2048  # connections that wait to be accepted
 RESTART_SECONDS = 1.0
+FORCED_SECONDS = 0.1  # between two looks whether the person at the keyboard insists
 STREAM_SECONDS = 5  # how long open responses may keep the server from stopping
 
 
@@ -108,6 +109,7 @@ class Lading:
             run_url=self.run_url,
         )
         self.metrics = Metrics(CollectorRegistry())
+        self._rooms: list[asyncio.Task[None]] = []
 
     def run_url(self, run: int) -> str:
         """A run's page."""
@@ -229,7 +231,7 @@ class Lading:
 
     @contextlib.asynccontextmanager
     async def _lifespan(self, _app: Starlette) -> AsyncIterator[None]:
-        tasks = [
+        self._rooms = [
             asyncio.create_task(_kept_running(name, room))
             for name, room in (
                 ("intake", self.intake.run),
@@ -245,11 +247,15 @@ class Lading:
             async with schedules.ticking(jobs):
                 yield
         finally:
-            for task in tasks:
-                task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
+            await self.hand_over()
             self.engine.close()
             self.database.close()
+
+    async def hand_over(self) -> None:
+        """Stop every room, and leave what they were at to the next process. The door stays open."""
+        for room in self._rooms:
+            room.cancel()
+        await asyncio.gather(*self._rooms, return_exceptions=True)
 
 
 async def _kept_running(name: str, room: Callable[[], Awaitable[None]]) -> None:
@@ -297,11 +303,28 @@ def alone(data: Path) -> Iterator[None]:
 
 
 class _Server(uvicorn.Server):
-    """Tells open streams to end as soon as the process is asked to stop."""
+    """Tells open streams to end as soon as the process is asked to stop, and hands work over.
 
-    def __init__(self, config: uvicorn.Config, stopping: asyncio.Event) -> None:
+    A push may take a while to end. Until then deliveries are taken: what is stored now, the next
+    process reads; at a closed door most senders would only count a failure.
+    """
+
+    def __init__(
+        self,
+        config: uvicorn.Config,
+        stopping: asyncio.Event,
+        hand_over: Callable[[], Awaitable[None]],
+    ) -> None:
         super().__init__(config)
         self._stopping = stopping
+        self._hand_over = hand_over
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Uvicorn's way to the end, behind ours; a second Ctrl-C cuts ours short."""
+        handing_over = asyncio.ensure_future(self._hand_over())
+        while not (handing_over.done() or self.force_exit):
+            await asyncio.wait({handing_over}, timeout=FORCED_SECONDS)
+        await super().shutdown(sockets)
 
     def handle_exit(self, sig: int, frame: object) -> None:
         """Uvicorn's signal handler, and the word to the streams."""
@@ -379,4 +402,4 @@ async def _serve(settings: Settings) -> None:
     log.info("lading serves", url=lading.url, port=port, hosts=sorted(lading.hosts))
     gc.collect()
     gc.freeze()  # what is wired now stays: collections need not walk through it again
-    await _Server(config, lading.stopping).serve(sockets=[listener])
+    await _Server(config, lading.stopping, lading.hand_over).serve(sockets=[listener])
