@@ -253,6 +253,7 @@ class Lading:
 
     async def hand_over(self) -> None:
         """Stop every room, and leave what they were at to the next process. The door stays open."""
+        log.info("lading hands over", attempts=len(self.worker.active))
         for room in self._rooms:
             room.cancel()
         await asyncio.gather(*self._rooms, return_exceptions=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,6 +10,8 @@ from pathlib import Path
 import docker
 import pytest
 
+from pipelines.engine.client import connect
+from pipelines.engine.leftovers import remove_leftovers
 from server.store import deliveries, runs
 from server.store.rows import DeliveryRow, RunRow
 from tests.doubles.base import Delivery, serve, wait_until
@@ -32,6 +35,11 @@ class Stage:
     repository: Repository
     image: str
     client: docker.DockerClient
+
+    @property
+    def server_id(self) -> str:
+        """By which the engine knows what is the server's."""
+        return (self.server.data / "server-id").read_text()
 
     def push(self, *commands: str, files: dict[str, str] | None = None) -> str:
         """Commit and push a pipeline with one step; the commit's id."""
@@ -79,7 +87,7 @@ class Stage:
 
     def left(self, *, running: bool = False) -> list[str]:
         """What runs left on the engine; or only the containers that run."""
-        server = (self.server.data / "server-id").read_text()
+        server = self.server_id
         filters = {"label": f"lading.server={server}"}
         if running:
             filters["status"] = "running"
@@ -107,18 +115,19 @@ class Surroundings:
     folder: Path
     github: GitHubDouble
     places: GitHubPlaces
+    engine: str
 
 
 @pytest.fixture(scope="module")
-def surroundings(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Surroundings]:
-    """A double of GitHub and a git server."""
+def surroundings(
+    tmp_path_factory: pytest.TempPathFactory, engine_url: str
+) -> Iterator[Surroundings]:
+    """A double of GitHub, a git server and an engine."""
     folder, github = tmp_path_factory.mktemp("hosts"), GitHubDouble()
     (folder / "acme").mkdir()
     with serve(github.app) as api_url, git_server(folder) as served:
-        places = GitHubPlaces(
-            api_url=api_url, url=served.url, token=github.token, secret=SECRET
-        )
-        yield Surroundings(folder=folder, github=github, places=places)
+        places = GitHubPlaces(api_url=api_url, url=served.url, token=github.token, secret=SECRET)
+        yield Surroundings(folder=folder, github=github, places=places, engine=engine_url)
 
 
 @pytest.fixture
@@ -132,14 +141,17 @@ def stage(
     surroundings: Surroundings,
     program: str,
     tmp_path: Path,
-    engine_url: str,
     docker_client: docker.DockerClient,
     busybox_image: str,
 ) -> Iterator[Stage]:
     """A server of its own for each test, and a repository."""
     name = tmp_path.name[:60]
     server = LadingProcess(
-        tmp_path, engine=engine_url, git=tmp_path, github=surroundings.places, program=program
+        tmp_path,
+        engine=surroundings.engine,
+        git=tmp_path,
+        github=surroundings.places,
+        program=program,
     )
     stage = Stage(
         server=server,
@@ -151,17 +163,6 @@ def stage(
     )
     yield stage
     server.kill()
-    if (server.data / "server-id").exists():
-        _clear(stage)
-
-
-def _clear(stage: Stage) -> None:
-    """Steps outlive their server; nothing of them shall outlive the test."""
-    client = stage.client.api
-    filters = {"label": f"lading.server={(stage.server.data / 'server-id').read_text()}"}
-    for container in client.containers(all=True, filters=filters):
-        client.remove_container(container["Id"], force=True, v=True)
-    for volume in client.volumes(filters=filters)["Volumes"] or []:
-        client.remove_volume(volume["Name"], force=True)
-    for tag in stage.left():
-        client.remove_image(tag, noprune=True)
+    # Steps outlive their server; nothing of them shall outlive the test.
+    with contextlib.closing(connect(surroundings.engine)) as client:
+        remove_leftovers(client, stage.server_id, set())

@@ -5,12 +5,12 @@ from __future__ import annotations
 import pytest
 
 from pipelines.progress import State
-from server.store import runs
-from server.store.rows import DeliveryState
-from tests.doubles.base import wait_until
 from tests.faults.conftest import ENDS, Stage
 
-LINES = "i=0; while [ $i -lt 300 ]; do i=$((i+1)); echo line-$i; [ $((i % 30)) -ne 0 ] || usleep 9000; done"
+LINES = (
+    "i=0; while [ $i -lt 300 ]; do i=$((i+1)); echo line-$i; "
+    "[ $((i % 30)) -ne 0 ] || usleep 9000; done"
+)
 WHOLE = "".join(f"line-{number}\n" for number in range(1, 301))
 
 
@@ -32,7 +32,7 @@ WHOLE = "".join(f"line-{number}\n" for number in range(1, 301))
         "reporting.taken:2",
     ],
 )
-def test_a_push_is_run_once_and_told_rightly_whereever_the_server_ends(
+def test_a_push_is_run_once_and_told_rightly_wherever_the_server_ends(
     stage: Stage, point: str
 ) -> None:
     stage.server.start(crash_at=point)

@@ -4,18 +4,17 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterator
+from datetime import datetime
 from pathlib import Path
 
 import pytest
 from sqlalchemy.engine import Connection
 
-from pipelines.plan import Plan
 from pipelines.progress import State
-from pipelines.source import Source
 from pipelines.testing import ScriptedExecutor
 from server.mirrors import Mirrors
 from server.store import runs
-from server.store.rows import AttemptRow, RunRow
+from server.store.rows import AttemptRow
 from server.worker import Worker
 from tests.builders import House
 
@@ -33,8 +32,8 @@ def worker(house: House, tmp_path: Path) -> Worker:
     async def no_leftovers() -> None:
         """There is no engine to leave anything on."""
 
-    def executor(*, run: RunRow, attempt: int, plan: Plan, source: Source) -> ScriptedExecutor:
-        raise AssertionError(f"run {run.id} was begun")
+    def executor(**_: object) -> ScriptedExecutor:
+        raise AssertionError("an attempt was begun")
 
     return Worker(
         database=house.database,
@@ -71,10 +70,10 @@ def test_a_cancel_written_while_an_attempt_is_taken_is_heard(
     run = house.run().id
     claim = runs.claim_attempt
 
-    def claimed_and_cancelled(conn: Connection, **arguments: object) -> AttemptRow | None:
-        claimed = claim(conn, at=house.clock())
+    def claimed_and_cancelled(conn: Connection, *, at: datetime) -> AttemptRow | None:
+        claimed = claim(conn, at=at)
         if claimed is not None:
-            runs.request_cancel(conn, run, by="ada", at=house.clock())
+            runs.request_cancel(conn, run, by="ada", at=at)
             made.interrupt(run, 1)
         return claimed
 
