@@ -344,9 +344,7 @@ def serve(settings: Settings) -> None:
         NetworkFileSystemError: The database lies where SQLite would damage it.
     """
     logging.configure(settings.server.log_format)
-    for asked in (signal.SIGTERM, signal.SIGINT):
-        # Uvicorn raises the signal once more when it has stopped; by then we are done with it.
-        signal.signal(asked, _done)
+    _when_asked_to_stop(_leave)
     with alone(settings.server.data), _sound_database(settings):
         upgrade(settings.database_url)
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
@@ -365,6 +363,16 @@ def _sound_database(settings: Settings) -> contextlib.AbstractContextManager[Non
             mended_in="3.51.3, 3.50.7, 3.44.6",
         )
     return soundness.watched(path, settings.server.data)
+
+
+def _when_asked_to_stop(do: Callable[[int, object], None]) -> None:
+    for asked in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(asked, do)
+
+
+def _leave(_signal: int, _frame: object) -> None:
+    """Nothing serves yet, so nothing is to be handed over."""
+    raise SystemExit(0)
 
 
 def _done(_signal: int, _frame: object) -> None:
@@ -403,4 +411,6 @@ async def _serve(settings: Settings) -> None:
     log.info("lading serves", url=lading.url, port=port, hosts=sorted(lading.hosts))
     gc.collect()
     gc.freeze()  # what is wired now stays: collections need not walk through it again
+    # Uvicorn raises the signal once more when it has stopped; by then we are done with it.
+    _when_asked_to_stop(_done)
     await _Server(config, lading.stopping, lading.hand_over).serve(sockets=[listener])

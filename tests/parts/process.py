@@ -54,6 +54,8 @@ class LadingProcess:
         git: The folder of a plain git host's repositories.
         github: A double of GitHub, as a second host.
         program: The module that is the `lading` command, or does something to it first.
+        port: Where it listens; 0: anywhere, and after each start somewhere else.
+        slots: Runs at the same time.
     """
 
     def __init__(
@@ -64,19 +66,21 @@ class LadingProcess:
         git: Path,
         github: GitHubPlaces | None = None,
         program: str = "server.cli",
+        port: int = 0,
+        slots: int = 2,
     ) -> None:
         self.folder = folder
         self.data = folder / "data"
         self._program = program
         self.config = folder / "config.toml"
         self.config.write_text(
-            f'[server]\nport = 0\ndata = "{folder / "data"}"\n'
+            f'[server]\nport = {port}\ndata = "{folder / "data"}"\n'
             f'[engine]\nurl = "{engine}"\n'
-            '[worker]\ngrace = "1s"\n'
+            f'[worker]\ngrace = "1s"\nslots = {slots}\n'
             f'[hosts.git]\nkind = "git"\nurl = "{git}"\nwebhook_secret = "{KEY}"\n'
             f"{'' if github is None else github.table}"
         )
-        self.url = ""
+        self.url = f"http://127.0.0.1:{port}" if port else ""
         self.logs = LogStore(self.data / "logs", limit=0)
         self._process: subprocess.Popen[bytes] | None = None
         self._starts = 0
@@ -126,13 +130,23 @@ class LadingProcess:
         self.launch(crash_at=crash_at)
         wait_until(lambda: self._address(self.log) is not None, "the server tells its address", 30)
         self.url = str(self._address(self.log))
-        wait_until(self._answers, "the server answers", 30)
+        wait_until(self.answers, "the server answers", 30)
+
+    @property
+    def alive(self) -> bool:
+        """Whether the process that was started last is still there."""
+        return self._process is not None and self._process.poll() is None
+
+    def exit_code(self, *, within: float = 30) -> int:
+        """How it ended, once it has."""
+        assert self._process is not None
+        code = self._process.wait(within)
+        self._process = None
+        return code
 
     def crashed(self, *, within: float = 30) -> None:
         """Wait until it has ended at the point it was armed for."""
-        assert self._process is not None
-        assert self._process.wait(within) == crashing.EXIT_CODE, self.log.read_text()[-2000:]
-        self._process = None
+        assert self.exit_code(within=within) == crashing.EXIT_CODE, self.log.read_text()[-2000:]
 
     def kill(self) -> None:
         """kill -9."""
@@ -196,7 +210,8 @@ class LadingProcess:
         found = re.search(r"url=(http\S+)", log.read_text(errors="replace"))
         return found.group(1) if found else None
 
-    def _answers(self) -> bool:
+    def answers(self) -> bool:
+        """Whether it answers now."""
         try:
             return httpx2.get(f"{self.url}/healthz", timeout=5).status_code == 200
         except httpx2.TransportError:
