@@ -61,7 +61,7 @@ def with_everything(
         stage.server,
         points=[point for point in POINTS if point != NO_PUSHES],
         seed=seed,
-        longest=4.0,
+        lives=(0.2, 4.0),
         slots=SLOTS,
         talks=lambda run: kind_of(run).endswith(": output"),
         step="test.unit",
@@ -99,8 +99,6 @@ def with_everything(
 
 
 def _ended_runs(stage: Stage) -> int:
-    if not (stage.server.data / "lading.db").exists():
-        return 0
     counts = stage.server.read(runs.count_by_state)
     return sum(count for state, count in counts.items() if state.ended)
 
@@ -134,7 +132,7 @@ def with_deliveries(stage: Stage, *, kills: int, seed: int, minutes: float, say:
         stage.server,
         points=DELIVERY_POINTS,
         seed=seed,
-        longest=1.6,
+        lives=(0.4, 1.4),
         slots=SLOTS,
         talks=lambda _: False,
         step="",
@@ -180,7 +178,7 @@ class _Flood:
 
     def _send_on(self, seed: int) -> None:
         chance = random.Random(seed)
-        while not self._over.wait(chance.uniform(0.0, 0.15)):
+        while not self._over.wait(chance.uniform(0.0, 0.06)):
             self._send(self._delivery(chance))
 
     def _delivery(self, chance: random.Random) -> Delivery:

@@ -57,7 +57,7 @@ class Killer:
 
     Args:
         points: Where it may be made to end.
-        longest: Seconds that it lives at most.
+        lives: The fewest and the most seconds that it lives.
         talks: Whether a run's one step never falls silent.
         step: The key of that step.
     """
@@ -68,7 +68,7 @@ class Killer:
         *,
         points: Sequence[str],
         seed: int,
-        longest: float,
+        lives: tuple[float, float],
         slots: int,
         talks: Callable[[int], bool],
         step: str,
@@ -76,11 +76,13 @@ class Killer:
         self._server = server
         self._points = points
         self._random = random.Random(seed)
-        self._longest = longest
+        self._lives = lives
         self._slots = slots
         self._talks = talks
         self._step = step
         self.ends = Ends()
+        server.start()  # until all tables are there
+        server.kill()
 
     def start(self) -> None:
         """Start it for good."""
@@ -96,7 +98,7 @@ class Killer:
         point = self._random.choice(self._points) if self._random.random() < BY_POINT else None
         times = self._random.choice((1, 1, 1, 2, 3, 8))
         self._server.launch(crash_at=point and f"{point}:{times}")
-        self._live(found.at + self._random.uniform(0.2, self._longest), found.at)
+        self._live(found.at + self._random.uniform(*self._lives), found.at)
         self._end(point)
         self._measure(found)
 
@@ -133,8 +135,6 @@ class Killer:
             self._server.kill()
 
     def _look(self) -> _Found:
-        if not (self._server.data / "lading.db").exists():
-            return _Found(at=time.time(), waits=(), undecided=(), talking=())
         running = [(one.run, one.number) for one in self._server.read(runs.unfinished_attempts)]
         free = len(running) < self._slots
         return _Found(
