@@ -66,7 +66,7 @@ def _run(arguments: argparse.Namespace, folder: Path) -> chaos.Result:
             return chaos.with_deliveries(nothing_runs, say=say, **bounds)
     with engine(STATE / "engine") as url, stage(folder, engine=url) as everything:
         image = base_image.busybox(url)
-        return chaos.with_everything(everything, image, most=10**6, say=say, **bounds)
+        return chaos.with_everything(everything, image, say=say, **bounds)
 
 
 def closing(result: chaos.Result, seconds: float) -> str:

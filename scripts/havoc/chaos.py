@@ -46,9 +46,22 @@ class Result:
 
 
 def with_everything(
-    stage: Stage, image: str, *, kills: int, seed: int, minutes: float, most: int, say: Say
+    stage: Stage,
+    image: str,
+    *,
+    kills: int,
+    seed: int,
+    minutes: float,
+    say: Say,
+    most: int = 10**6,
+    longest: float = 3.0,
 ) -> Result:
-    """Push all the time, and kill."""
+    """Push all the time, and kill.
+
+    Args:
+        most: No more pushes than these.
+        longest: Seconds that the server lives at most.
+    """
     pushed: dict[int, str] = {}
 
     def kind_of(run: int) -> str:
@@ -61,7 +74,7 @@ def with_everything(
         stage.server,
         points=[point for point in POINTS if point != NO_PUSHES],
         seed=seed,
-        lives=(0.2, 4.0),
+        longest=longest,
         slots=SLOTS,
         talks=lambda run: kind_of(run).endswith(": output"),
         step="test.unit",
@@ -80,8 +93,9 @@ def with_everything(
     try:
         _kill_on(killer, kills=kills, minutes=minutes, say=say, told=lambda: len(traffic.pushes))
         traffic.stop()
-        killer.start()
+        measure = killer.start()
         _await_quiet(stage, traffic.all_taken, say)
+        measure()
     finally:
         traffic.close()
     faults = [f"the traffic itself broke: {traffic.broken!r}"] if traffic.broken else []
@@ -132,7 +146,7 @@ def with_deliveries(stage: Stage, *, kills: int, seed: int, minutes: float, say:
         stage.server,
         points=DELIVERY_POINTS,
         seed=seed,
-        lives=(0.4, 1.4),
+        longest=0.4,
         slots=SLOTS,
         talks=lambda _: False,
         step="",
@@ -143,8 +157,9 @@ def with_deliveries(stage: Stage, *, kills: int, seed: int, minutes: float, say:
         _kill_on(killer, kills=kills, minutes=minutes, say=say, told=lambda: len(flood.accepted))
     finally:
         flood.stop()
-    killer.start()
+    measure = killer.start()
     _await_quiet(stage, lambda: True, say)
+    measure()
     faults = killer.ends.unhappy + verdict.lost_deliveries(stage.server, flood.accepted)
     faults += verdict.unsound(stage.server)
     return Result(ends=killer.ends, sent=len(flood.accepted), faults=faults)

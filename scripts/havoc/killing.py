@@ -16,6 +16,8 @@ from tests.parts.process import LadingProcess
 
 BY_POINT, BY_SIGTERM = 0.4, 0.12
 """How many of the ends are at a named point, and how many are polite."""
+YOUNG = 0.2
+"""How many of the ends come before it could answer, or soon after."""
 LONG = 5.0
 """Seconds after which the server must have gone on with what it found."""
 _TICK = 0.02
@@ -57,7 +59,8 @@ class Killer:
 
     Args:
         points: Where it may be made to end.
-        lives: The fewest and the most seconds that it lives.
+        longest: Seconds that it lives at most once it answers; where it is to end at a point, it
+            gets twice as long to reach that.
         talks: Whether a run's one step never falls silent.
         step: The key of that step.
     """
@@ -68,7 +71,7 @@ class Killer:
         *,
         points: Sequence[str],
         seed: int,
-        lives: tuple[float, float],
+        longest: float,
         slots: int,
         talks: Callable[[int], bool],
         step: str,
@@ -76,7 +79,7 @@ class Killer:
         self._server = server
         self._points = points
         self._random = random.Random(seed)
-        self._lives = lives
+        self._longest = longest
         self._slots = slots
         self._talks = talks
         self._step = step
@@ -84,13 +87,12 @@ class Killer:
         server.start()  # until all tables are there
         server.kill()
 
-    def start(self) -> None:
-        """Start it for good."""
+    def start(self) -> Callable[[], None]:
+        """Start it for good; what is given measures how it went on, once it has."""
         found = self._look()
         self._server.launch()
         self._await_answer(found.at, 30.0)
-        time.sleep(LONG)
-        self._measure(found)
+        return lambda: self._measure(found)
 
     def live_and_die(self) -> None:
         """One start, some life, and one end."""
@@ -98,12 +100,16 @@ class Killer:
         point = self._random.choice(self._points) if self._random.random() < BY_POINT else None
         times = self._random.choice((1, 1, 1, 2, 3, 8))
         self._server.launch(crash_at=point and f"{point}:{times}")
-        self._live(found.at + self._random.uniform(*self._lives), found.at)
+        if self._random.random() < YOUNG:
+            self._live(self._random.uniform(0.0, 1.5))
+        else:
+            self._await_answer(found.at, 30.0)
+            self._live(self._random.uniform(0.0, self._longest * (1 if point is None else 2)))
         self._end(point)
         self._measure(found)
 
-    def _live(self, until: float, since: float) -> None:
-        self._await_answer(since, until - time.time())
+    def _live(self, seconds: float) -> None:
+        until = time.time() + seconds
         while self._server.alive and time.time() < until:
             time.sleep(_TICK)
 
