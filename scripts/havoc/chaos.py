@@ -56,12 +56,7 @@ def with_everything(
     most: int = 10**6,
     longest: float = 3.0,
 ) -> Result:
-    """Push all the time, and kill.
-
-    Args:
-        most: No more pushes than these.
-        longest: Seconds that the server lives at most.
-    """
+    """Push all the time, at most `most` times, and kill within `longest` seconds of an answer."""
     pushed: dict[int, str] = {}
 
     def kind_of(run: int) -> str:
