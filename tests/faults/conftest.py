@@ -164,5 +164,6 @@ def stage(
     yield stage
     server.kill()
     # Steps outlive their server; nothing of them shall outlive the test.
-    with contextlib.closing(connect(surroundings.engine)) as client:
-        remove_leftovers(client, stage.server_id, set())
+    if (server.data / "server-id").exists():
+        with contextlib.closing(connect(surroundings.engine)) as client:
+            remove_leftovers(client, stage.server_id, set())

@@ -155,6 +155,15 @@ def test_the_door_is_open_while_work_is_handed_over(stage: Stage, holding: Holdi
     assert of_the_second()[0].state is State.SUCCESS
 
 
+def test_a_server_that_is_asked_to_stop_while_it_starts_ends_at_once(stage: Stage) -> None:
+    stage.server.launch()
+    wait_until((stage.server.data / "lock").exists, "it has begun to start", 30)
+
+    assert stage.server.stop(within=20) == 0
+
+    assert "lading serves" not in stage.server.log.read_text()
+
+
 def test_sigterm_hands_a_running_step_over_and_no_answer_of_202_is_lost(
     stage: Stage,
 ) -> None:  # F13

@@ -82,6 +82,10 @@ class LadingProcess:
         )
         self.url = f"http://127.0.0.1:{port}" if port else ""
         self.logs = LogStore(self.data / "logs", limit=0)
+        # One for good, since making one costs more than asking; no connection outlives a server.
+        self._client = httpx2.Client(
+            timeout=30, trust_env=False, limits=httpx2.Limits(max_keepalive_connections=0)
+        )
         self._process: subprocess.Popen[bytes] | None = None
         self._starts = 0
 
@@ -160,7 +164,7 @@ class LadingProcess:
         """Send a webhook as a host would: the status code, None where there was no answer."""
         url = f"{self.url}/webhooks/{host}"
         try:
-            answer = httpx2.post(url, content=delivery.body, headers=delivery.headers, timeout=30)
+            answer = self._client.post(url, content=delivery.body, headers=delivery.headers)
         except httpx2.TransportError:
             return None
         return answer.status_code
@@ -213,6 +217,6 @@ class LadingProcess:
     def answers(self) -> bool:
         """Whether it answers now."""
         try:
-            return httpx2.get(f"{self.url}/healthz", timeout=5).status_code == 200
+            return self._client.get(f"{self.url}/healthz", timeout=5).status_code == 200
         except httpx2.TransportError:
             return False
