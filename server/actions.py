@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Protocol
 
 import structlog
+from sqlalchemy.engine import Connection
 
 from pipelines.plan import Plan
 from pipelines.problems import LadingError
@@ -121,26 +122,19 @@ class Actions:
         if only_failed or start is not None:
             keep = await self._kept(row, row.plan, start)
             what = "re-run of what failed" if start is None else f"re-run from {start}"
-        number = await self._database.write(
-            run_verbs.add_attempt,
-            run,
-            row.attempt,
-            reason=f"{what} by {by}",
-            at=self._clock(),
-            keep=keep,
-        )
-        if number is None:
+
+        def write(conn: Connection) -> int | None:
+            number = run_verbs.add_attempt(
+                conn, run, row.attempt, reason=f"{what} by {by}", at=self._clock(), keep=keep
+            )
+            if number is not None:
+                described = f"{what} by {by}, waiting for a slot"
+                self._want(conn, row, number, StatusState.PENDING, described)
+            return number
+
+        if await self._database.write(write) is None:
             message = f"run {run} is {row.state}: wait for its end, or cancel it first"
             raise ConflictError(message)
-        await self._database.write(
-            status_verbs.want_status,
-            run=row,
-            attempt=number,
-            state=StatusState.PENDING,
-            description=f"{what} by {by}, waiting for a slot",
-            target_url=self._run_url(run),
-            at=self._clock(),
-        )
         self._tell()
         self._wake()
         return (await self._database.read(run_verbs.attempts_of, run))[-1]
@@ -166,20 +160,18 @@ class Actions:
             ConflictError: It has ended already.
         """
         row = await self._run(run)
-        attempt = await self._database.write(run_verbs.request_cancel, run, by=by, at=self._clock())
+
+        def write(conn: Connection) -> AttemptRow | None:
+            attempt = run_verbs.request_cancel(conn, run, by=by, at=self._clock())
+            if attempt is not None and attempt.state.ended:
+                self._want(conn, row, attempt.number, StatusState.CANCELLED, attempt.sentence)
+            return attempt
+
+        attempt = await self._database.write(write)
         if attempt is None:
             message = f"run {run} has ended already: {row.state}"
             raise ConflictError(message)
         if attempt.state.ended:
-            await self._database.write(
-                status_verbs.want_status,
-                run=row,
-                attempt=attempt.number,
-                state=StatusState.CANCELLED,
-                description=attempt.sentence,
-                target_url=self._run_url(run),
-                at=self._clock(),
-            )
             self._tell()
         else:
             self._interrupt(run, attempt.number)
@@ -201,6 +193,20 @@ class Actions:
             raise ConflictError(message)
         log.info("delivery is read again", delivery=delivery, host=row.host, by=by)
         return await self._delivery(delivery)
+
+    def _want(
+        self, conn: Connection, run: RunRow, attempt: int, state: StatusState, description: str
+    ) -> None:
+        """What the host shall show; in the transaction that makes it so, lest a crash part them."""
+        status_verbs.want_status(
+            conn,
+            run=run,
+            attempt=attempt,
+            state=state,
+            description=description,
+            target_url=self._run_url(run.id),
+            at=self._clock(),
+        )
 
     async def _delivery(self, delivery: str) -> DeliveryRow:
         row = await self._database.read(delivery_verbs.delivery, delivery)

@@ -25,7 +25,7 @@ from starlette.routing import Mount
 from pipelines.engine.client import Engine
 from pipelines.engine.containers import Attempt, Limits
 from pipelines.engine.executor import EngineExecutor
-from pipelines.engine.leftovers import remove_leftovers
+from pipelines.engine.leftovers import find_leftovers, remove_leftovers
 from pipelines.plan import Plan
 from pipelines.planning import PlanDefaults
 from pipelines.problems import ExecutorUnavailableError, LadingError
@@ -52,6 +52,7 @@ log = structlog.get_logger(__name__)
 ENGINE_THREADS = 16
 BACKLOG = 2048  # connections that wait to be accepted
 RESTART_SECONDS = 1.0
+FORCED_SECONDS = 0.1  # between two looks whether the person at the keyboard insists
 STREAM_SECONDS = 5  # how long open responses may keep the server from stopping
 
 
@@ -110,6 +111,7 @@ class Lading:
             run_url=self.run_url,
         )
         self.metrics = Metrics(CollectorRegistry())
+        self._rooms: list[asyncio.Task[None]] = []
 
     def run_url(self, run: int) -> str:
         """A run's page."""
@@ -164,6 +166,8 @@ class Lading:
         except ExecutorUnavailableError as error:
             log.warning("leftovers stay for now", why=str(error))
             return
+        # Looked for first: what begins after this line must not be taken for a leftover.
+        found = await self.engine.call(find_leftovers, self.engine.client, self.server_id)
         # Also those that nobody has taken up yet.
         running = await self.database.read(runs.unfinished_attempts)
         keep = {(str(attempt.run), attempt.number) for attempt in running}
@@ -171,9 +175,10 @@ class Lading:
         removed = await self.engine.call(
             remove_leftovers,
             self.engine.client,
-            server=self.server_id,
-            keep=keep,
-            keep_images=await self._attempts_with_images(),
+            self.server_id,
+            keep,
+            await self._attempts_with_images(),
+            found,
         )
         if removed:
             log.info("leftovers removed", count=removed)
@@ -239,7 +244,7 @@ class Lading:
 
     @contextlib.asynccontextmanager
     async def _lifespan(self, _app: Starlette) -> AsyncIterator[None]:
-        tasks = [
+        self._rooms = [
             asyncio.create_task(_kept_running(name, room))
             for name, room in (
                 ("intake", self.intake.run),
@@ -255,11 +260,16 @@ class Lading:
             async with schedules.ticking(jobs):
                 yield
         finally:
-            for task in tasks:
-                task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
+            await self.hand_over()
             self.engine.close()
             self.database.close()
+
+    async def hand_over(self) -> None:
+        """Stop every room, and leave what they were at to the next process. The door stays open."""
+        log.info("lading hands over", attempts=len(self.worker.active))
+        for room in self._rooms:
+            room.cancel()
+        await asyncio.gather(*self._rooms, return_exceptions=True)
 
 
 async def _kept_running(name: str, room: Callable[[], Awaitable[None]]) -> None:
@@ -307,11 +317,28 @@ def alone(data: Path) -> Iterator[None]:
 
 
 class _Server(uvicorn.Server):
-    """Tells open streams to end as soon as the process is asked to stop."""
+    """Tells open streams to end as soon as the process is asked to stop, and hands work over.
 
-    def __init__(self, config: uvicorn.Config, stopping: asyncio.Event) -> None:
+    A push may take a while to end. Until then deliveries are taken: what is stored now, the next
+    process reads; at a closed door most senders would only count a failure.
+    """
+
+    def __init__(
+        self,
+        config: uvicorn.Config,
+        stopping: asyncio.Event,
+        hand_over: Callable[[], Awaitable[None]],
+    ) -> None:
         super().__init__(config)
         self._stopping = stopping
+        self._hand_over = hand_over
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Uvicorn's way to the end, behind ours; a second Ctrl-C cuts ours short."""
+        handing_over = asyncio.ensure_future(self._hand_over())
+        while not (handing_over.done() or self.force_exit):
+            await asyncio.wait({handing_over}, timeout=FORCED_SECONDS)
+        await super().shutdown(sockets)
 
     def handle_exit(self, sig: int, frame: object) -> None:
         """Uvicorn's signal handler, and the word to the streams."""
@@ -330,9 +357,7 @@ def serve(settings: Settings) -> None:
         NetworkFileSystemError: The database lies where SQLite would damage it.
     """
     logging.configure(settings.server.log_format)
-    for asked in (signal.SIGTERM, signal.SIGINT):
-        # Uvicorn raises the signal once more when it has stopped; by then we are done with it.
-        signal.signal(asked, _done)
+    _when_asked_to_stop(_leave)
     with alone(settings.server.data), _sound_database(settings):
         upgrade(settings.database_url)
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
@@ -351,6 +376,16 @@ def _sound_database(settings: Settings) -> contextlib.AbstractContextManager[Non
             mended_in="3.51.3, 3.50.7, 3.44.6",
         )
     return soundness.watched(path, settings.server.data)
+
+
+def _when_asked_to_stop(do: Callable[[int, object], None]) -> None:
+    for asked in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(asked, do)
+
+
+def _leave(_signal: int, _frame: object) -> None:
+    """Nothing serves yet, so nothing is to be handed over."""
+    raise SystemExit(0)
 
 
 def _done(_signal: int, _frame: object) -> None:
@@ -389,4 +424,6 @@ async def _serve(settings: Settings) -> None:
     log.info("lading serves", url=lading.url, port=port, hosts=sorted(lading.hosts))
     gc.collect()
     gc.freeze()  # what is wired now stays: collections need not walk through it again
-    await _Server(config, lading.stopping).serve(sockets=[listener])
+    # Uvicorn raises the signal once more when it has stopped; by then we are done with it.
+    _when_asked_to_stop(_done)
+    await _Server(config, lading.stopping, lading.hand_over).serve(sockets=[listener])

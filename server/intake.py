@@ -12,6 +12,7 @@ from datetime import datetime
 import structlog
 from sqlalchemy.engine import Connection
 
+from pipelines.crashing import reach
 from pipelines.events import Event, EventKind
 from pipelines.planning import PlanDefaults
 from server.actions import ConflictError, NotFoundError
@@ -143,6 +144,7 @@ class Intake:
                 await asyncio.sleep(tries * POLL)
 
     async def _decide(self, delivery: DeliveryRow) -> None:
+        reach("intake.began")
         host = self._hosts.get(delivery.host)
         if host is None:
             await self._nothing(
@@ -291,6 +293,7 @@ class Intake:
             return decision, runs
 
         decision, runs = await self._database.write(write)
+        reach("intake.recorded")
         log.info("decided", outcome=str(verdict.outcome), runs=runs, why=verdict.reason)
         if runs:
             self._tell()

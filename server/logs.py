@@ -21,6 +21,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import BinaryIO
 
+from pipelines.crashing import reach
 from pipelines.executor import OWN
 from pipelines.values import Value
 
@@ -86,6 +87,7 @@ class LogWriter:
 
     def _append(self, stream: int, data: bytes) -> None:
         _write_all(self._log, data)
+        reach("logs.bytes")
         record = RECORD.pack(time.time_ns(), self._offset, self._lines, len(data), stream)
         _write_all(self._index, record)
         self._offset += len(data)

@@ -9,6 +9,7 @@ from datetime import timedelta
 
 import structlog
 
+from pipelines.crashing import reach
 from server.clock import Clock
 from server.hosts.port import CommitStatus, Host, HostError, StatusState
 from server.store import Database
@@ -105,6 +106,7 @@ class Reporting:
             log.exception("status could not be told", host=host.name, run=status.run)
             unforeseen = HostError(f"{type(error).__name__}: {error}")
             return await self._failed(host, status, unforeseen)
+        reach("reporting.taken")
         await self._database.write(status_verbs.status_sent, status.id, version=status.version)
         return True
 

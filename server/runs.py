@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable
 import structlog
 from sqlalchemy.engine import Connection
 
+from pipelines.crashing import reach
 from pipelines.plan import Plan
 from pipelines.progress import Fact, Outcome, Progress, State, StepEnded, StepProgress, StepRunning
 from server.clock import Clock
@@ -117,6 +118,8 @@ class Recorder:
         future = self._database.post(write)
         self._pending.add(future)
         future.add_done_callback(self._pending.discard)
+        if last:
+            future.add_done_callback(lambda _: reach("runs.ended"))
         if tell or last:
             future.add_done_callback(lambda _: self._tell())
         if last:

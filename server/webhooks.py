@@ -15,6 +15,7 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.routing import Route
 
+from pipelines.crashing import reach
 from server.clock import Clock
 from server.hosts.port import Host, PayloadInvalidError, SignatureInvalidError, Verified
 from server.store import Database, DatabaseBusyError
@@ -138,12 +139,14 @@ class Webhooks:
             body=body,
             received_at=self._clock(),
         )
+        reach("webhooks.taken")
         try:
             stored = await self._database.write_batched(delivery_verbs.add_deliveries, new)
         except DatabaseBusyError as error:
             raise RefusedError(
                 HTTPStatus.SERVICE_UNAVAILABLE, f"{error}; send it again", retry_after=10
             ) from error
+        reach("webhooks.stored")
         self._wake()
         return {
             "delivery": stored,

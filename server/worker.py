@@ -9,6 +9,7 @@ from typing import Protocol
 
 import structlog
 
+from pipelines.crashing import reach
 from pipelines.execution import execute
 from pipelines.executor import Executor, Output
 from pipelines.plan import Plan
@@ -127,6 +128,7 @@ class Worker:
         attempt = await self._database.write(run_verbs.claim_attempt, at=self._clock())
         if attempt is None:
             return False
+        reach("worker.claimed")
         self._begin(attempt, resumed=False)
         return True
 
@@ -146,13 +148,21 @@ class Worker:
         waiting.cancel()
 
     async def _serve(self, attempt: AttemptRow, *, resumed: bool) -> None:
+        key = (attempt.run, attempt.number)
         with structlog.contextvars.bound_contextvars(run=attempt.run, attempt=attempt.number):
             try:
                 run, recorder, earlier = await self._open(attempt, resumed=resumed)
-                await self._to_an_end(run, attempt, recorder, earlier)
+                # Read after `interrupt` can find us: who asked before that has written only this.
+                by = await self._database.read(run_verbs.cancelled_by, *key)
+                if by is None:
+                    await self._to_an_end(run, attempt, recorder, earlier)
+                else:
+                    await recorder.end(State.CANCELLED, f"cancelled by {by}")
             finally:
-                self._cancels.pop((attempt.run, attempt.number), None)
-                self._free((attempt.run, attempt.number))
+                self._cancels.pop(key, None)
+                self._free(key)
+            if by is not None and resumed:
+                await self._sweep()
 
     async def _to_an_end(
         self, run: RunRow, attempt: AttemptRow, recorder: Recorder, earlier: Progress | None
@@ -253,11 +263,12 @@ class Worker:
         """Take up what an earlier process left running, before anything new is taken."""
         unfinished = await self._database.read(run_verbs.unfinished_attempts)
         for attempt in unfinished:
-            if attempt.cancelled_at is None:
-                self._begin(attempt, resumed=True)
-        for attempt in unfinished:
-            if attempt.cancelled_at is not None:
-                _, recorder, _ = await self._open(attempt, resumed=True)
-                await recorder.end(State.CANCELLED, f"cancelled by {attempt.cancelled_by}")
-        if unfinished:
+            self._begin(attempt, resumed=True)
+        # Also where none is unfinished: the last one may have ended while it was cleared up.
+        await self._sweep()
+
+    async def _sweep(self) -> None:
+        try:
             await self._remove_leftovers()
+        except Exception:
+            log.exception("leftovers stay until they are looked for again")

@@ -10,6 +10,7 @@ from typing import TypeVar
 
 from docker.errors import APIError
 
+from pipelines.crashing import reach
 from pipelines.engine.client import ENGINE_ERRORS, Engine, reason, unavailable
 from pipelines.engine.containers import Attempt, Limits
 from pipelines.engine.imaging import Imaging, not_built
@@ -319,6 +320,7 @@ class EngineExecutor:
             prepared = await self._make(step, work, await self._image(work, session) or "")
         active.running = started
         running()
+        reach("engine.running")
         self._lane.open(prepared.image)
         self._prepare_ahead()
         if active.interruption.requested:

@@ -11,6 +11,7 @@ from typing import Any
 
 from docker.errors import APIError, NotFound
 
+from pipelines.crashing import reach
 from pipelines.endings import KILLED, describe
 from pipelines.engine.client import DEFAULT_BRIDGE, ENGINE_ERRORS, Engine, Stream, gone, reason
 from pipelines.engine.containers import (
@@ -106,6 +107,7 @@ class StepContainers:
             "use_config_proxy": False,
         }
         container = self._create(arguments)
+        reach("engine.created")
         # Before the start, so that not a byte is missed.
         raw: Raw = engine.streams.attach_socket(
             container, params={"stdout": 1, "stderr": 1, "stream": 1, "logs": 0}
@@ -170,6 +172,7 @@ class RunningStep:
             self._prepared.stream.cut()
             self._engine.ends.forget(self._container)
             raise
+        reach("engine.started")
         self._started = True
 
     def follow(self) -> None:

@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterable, Iterator
 from typing import IO, Any, cast
 
+from pipelines.crashing import reach
 from pipelines.endings import describe
 from pipelines.executor import OWN
 from pipelines.images.context import BuildContext, ContextError, context_stream, read_context
@@ -129,6 +130,7 @@ def _read_build(
             for entry in entries:
                 if text := log.take(entry):
                     session.output.write(OWN, text.encode())
+                reach("build.output")
     return []
 
 

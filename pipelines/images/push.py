@@ -8,6 +8,7 @@ from typing import Any
 
 from docker.errors import APIError
 
+from pipelines.crashing import reach
 from pipelines.images.pull import tell_progress
 from pipelines.images.refusals import explain
 from pipelines.images.retries import again
@@ -110,6 +111,7 @@ def _kept(
 ) -> Iterator[dict[str, Any]]:
     """The entries, with the manifest's digest put aside where it comes along."""
     for entry in entries:
+        reach("push.output")
         aux = entry.get("aux")
         if isinstance(aux, dict) and "Digest" in aux:
             manifests.append(aux)

@@ -14,6 +14,7 @@ import weakref
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from pipelines.crashing import reach
 from pipelines.values import Value
 from server.hosts.port import Remote
 from server.mirrors import command, failures, folders, objects
@@ -255,6 +256,7 @@ class Mirrors:
             raise failures.failure(
                 "fetching the repository", done.err, url=remote.url, secrets=remote.env
             )
+        reach("mirrors.fetched")
         folders.mark(git_dir, sha)
         await self._roll_up(git_dir)
 

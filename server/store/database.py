@@ -22,6 +22,7 @@ import sqlalchemy as sa
 from sqlalchemy import event
 from sqlalchemy.engine import Connection, Engine
 
+from pipelines.crashing import reach
 from pipelines.problems import LadingError
 
 P = ParamSpec("P")
@@ -141,6 +142,7 @@ class Database:
         try:
             with conn.begin():
                 results = list(_run_group(conn, group))
+                reach("store.committing")
         except Exception as error:  # noqa: BLE001 - handed to the callers below
             if len(group) == 1:
                 _settle([(group[0], None, _translated(error))])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import contextlib
 import os
+import shutil
 import subprocess
 import threading
 from collections.abc import Iterator
@@ -53,6 +54,13 @@ class Repository:
             path = self.work / name
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_bytes(content.encode() if isinstance(content, str) else content)
+
+    def clear(self) -> None:
+        """Remove every file from the work tree."""
+        for path in self.work.iterdir():
+            if path.name == ".git":
+                continue
+            shutil.rmtree(path) if path.is_dir() else path.unlink()
 
     def commit(self, files: dict[str, str | bytes] | None = None, message: str = "a change") -> str:
         """Commit everything in the work tree; the commit's id."""

@@ -7,7 +7,7 @@ import pytest
 from docker.errors import NotFound
 
 from pipelines.engine.containers import Attempt, attempt_tag
-from pipelines.engine.leftovers import remove_leftovers
+from pipelines.engine.leftovers import find_leftovers, remove_leftovers
 from pipelines.testing import MemoryOutput, commands_step, plan_of
 from tests.integration.engine.bench import Bench, run
 
@@ -41,6 +41,24 @@ def test_only_what_nobody_needs_any_more_is_removed(
         assert all(f"-{alive}-1-" in name for name in bench.left())
         assert not any(f"-{dead}-1-" in name for name in bench.left())
         assert remove_leftovers(client, bench.server, set()) == 2
+
+    run(work())
+
+
+def test_what_begins_behind_the_look_is_not_taken_for_a_leftover(
+    bench: Bench, busybox_image: str
+) -> None:
+    async def work() -> None:
+        dead = await abandoned(bench, busybox_image)
+        client = bench.engine.client
+        found = find_leftovers(client, bench.server)
+        fresh = await abandoned(bench, busybox_image)
+
+        assert remove_leftovers(client, bench.server, set(), found=found) == 2
+
+        assert not any(f"-{dead}-1-" in name for name in bench.left())
+        assert any(f"-{fresh}-1-" in name for name in bench.left())
+        remove_leftovers(client, bench.server, set())
 
     run(work())
 
