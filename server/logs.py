@@ -63,6 +63,9 @@ class LogWriter:
         self._lines = _lines_in(path)
         self._last = _byte_before(path, self._offset)
         self._uncounted: dict[int, int] = {}
+        self.full = False
+        """Whether the limit is reached."""
+        self.dropped = 0
         self._go_on(path)
 
     def _go_on(self, path: Path) -> None:
@@ -70,14 +73,14 @@ class LogWriter:
         with Index(index_of(path)) as pieces:
             last = pieces.last()
             own_beyond = last is not None and last.stream == OWN and last.offset >= self._limit
-            self._full = last is not None and (own_beyond or not last.kept)
-            self.dropped = sum(pieces.counts()[1].values()) if self._full else 0
+            self.full = last is not None and (own_beyond or not last.kept)
+            self.dropped = sum(pieces.counts()[1].values()) if self.full else 0
             self._unsaid = last is not None and not last.kept
-            self._gone_on = self._full
+            self._gone_on = last is not None
 
     def write(self, stream: int, data: bytes) -> None:
         """Take bytes as they came."""
-        room = 0 if self._full else max(self._limit - self._offset, 0)
+        room = 0 if self.full else max(self._limit - self._offset, 0)
         kept = data[:room]
         if kept:
             self._append(stream, kept)
@@ -93,8 +96,8 @@ class LogWriter:
         self._wake()
 
     def _drop(self, stream: int, count: int) -> None:
-        if not self._full:
-            self._full = True
+        if not self.full:
+            self.full = True
             self.note(
                 f"[lading] the output limit of {_size(self._limit)} is reached: the step goes on, "
                 "what it writes from here on is not kept"

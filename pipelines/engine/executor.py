@@ -18,6 +18,7 @@ from pipelines.engine.steps import (
     Prepared,
     RunningStep,
     StepContainers,
+    begins,
     cannot_start,
     found,
 )
@@ -124,7 +125,7 @@ class EngineExecutor:
         self._started.add(step.key)
         stored = StoredOutput(output)
         return await self._guarded(
-            step, lambda active: self._follow(container, stored, running, taken, active)
+            step, lambda active: self._follow(step, stored, running, taken, active)
         )
 
     async def _guarded(self, step: Step, work: Callable[[_Active], Awaitable[Outcome]]) -> Outcome:
@@ -219,26 +220,28 @@ class EngineExecutor:
 
     async def _follow(
         self,
-        container: str,
+        step: Step,
         output: StoredOutput,
         running: Callable[[], None],
         taken: Mapping[int, int],
         active: _Active,
     ) -> Outcome:
-        step = active.running = RunningStep(
+        container = self._found[step.key]
+        running_step = active.running = RunningStep(
             engine=self._engine,
-            container=await found(self._engine, container),
+            container=await found(self._engine, container, onward=output.full),
             output=output,
             limits=self._limits,
             interruption=active.interruption,
             watchdog=self._watchdog(),
+            begins=begins(step.work),
             taken=taken,
         )
-        step.follow()
+        running_step.follow()
         running()
         if active.interruption.requested:
-            step.terminate(active.grace)
-        return await step.outcome()
+            running_step.terminate(active.grace)
+        return await running_step.outcome()
 
     async def _work(
         self, step: Step, output: Output, running: Callable[[], None], active: _Active
@@ -312,6 +315,7 @@ class EngineExecutor:
                 limits=self._limits,
                 interruption=active.interruption,
                 watchdog=session.watchdog,
+                begins=begins(work),
             )
             self._started.add(step.key)
             try:

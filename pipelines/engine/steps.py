@@ -7,6 +7,7 @@ import contextlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
+from functools import partial
 from typing import Any
 
 from docker.errors import APIError, NotFound
@@ -23,9 +24,10 @@ from pipelines.engine.containers import (
 )
 from pipelines.engine.interruption import Interruption, Watchdog
 from pipelines.engine.lane import Lane
+from pipelines.engine.rereading import Rereading
 from pipelines.engine.stream import Demultiplexer, Raw, pump, read_pieces
 from pipelines.executor import Output
-from pipelines.plan import CommandsWork, Step
+from pipelines.plan import CommandsWork, Step, Work
 from pipelines.problems import LadingError
 from pipelines.progress import Outcome, State
 
@@ -61,11 +63,33 @@ class Prepared:
         self.stream.close()
 
 
-async def found(engine: Engine, container: str) -> Prepared:
-    """A container that an earlier process started, with its output from the beginning."""
+async def found(engine: Engine, container: str, *, onward: bool) -> Prepared:
+    """A container that an earlier process started, with its output.
+
+    From the beginning, which the engine keeps; or, where nobody wants that any more, only onward:
+    the engine's own log of a flood takes minutes to read.
+    """
     await engine.call(engine.ends.listen)
-    log = await engine.call(engine.streams.container_log, container, follow=True)
+    return await engine.call(_attached if onward else _logged, engine, container)
+
+
+def _attached(engine: Engine, container: str) -> Prepared:
+    raw: Raw = engine.streams.attach_socket(
+        container, params={"stdout": 1, "stderr": 1, "stream": 1, "logs": 0}
+    )
+    pieces, stream = read_pieces(raw), engine.streams.opened()
+    return Prepared(container=container, image="", pieces=pieces, stream=stream)
+
+
+def _logged(engine: Engine, container: str, *, follow: bool = True) -> Prepared:
+    log = engine.streams.container_log(container, follow=follow)
     return Prepared(container=container, image="", pieces=log.pieces(), stream=log)
+
+
+def begins(work: Work) -> bytes:
+    """How a step's output begins: `script` echoes each command before it runs it."""
+    commands = work.commands if isinstance(work, CommandsWork) else ()
+    return f"$ {commands[0]}\n".encode() if commands else b""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -107,15 +131,7 @@ class StepContainers:
         }
         container = self._create(arguments)
         # Before the start, so that not a byte is missed.
-        raw: Raw = engine.streams.attach_socket(
-            container, params={"stdout": 1, "stderr": 1, "stream": 1, "logs": 0}
-        )
-        return Prepared(
-            container=container,
-            image=image,
-            pieces=read_pieces(raw),
-            stream=engine.streams.opened(),
-        )
+        return replace(_attached(engine, container), image=image)
 
     def _create(self, arguments: dict[str, Any]) -> str:
         client = self.engine.client
@@ -141,6 +157,7 @@ class RunningStep:
         limits: Limits,
         interruption: Interruption,
         watchdog: Watchdog,
+        begins: bytes = b"",
         taken: Mapping[int, int] | None = None,
     ) -> None:
         self._engine = engine
@@ -149,8 +166,13 @@ class RunningStep:
         self._limits = limits
         self._interruption = interruption
         self._watchdog = watchdog
-        self._taken = Demultiplexer(output.write, dict(taken or {}))
+        self._output = output
+        self._begins = begins
         self._adopted = taken is not None
+        again = self._adopted and not output.full
+        self._taken = Demultiplexer(
+            output.write, Rereading(taken, begins=begins) if again else None
+        )
         self._ended = engine.ends.expect(self._container)
         self._was_lost = False
         self._started = False
@@ -300,12 +322,18 @@ class RunningStep:
         """Go on with the output after a broken connection, from the last byte we have."""
         if not self._pumping.done():
             return
-        self._taken = self._taken.resumed()
+        onward = self._adopted and self._output.full
+        if onward and not follow:
+            return
         with contextlib.suppress(*ENGINE_ERRORS):
-            log = await self._engine.call(
-                self._engine.streams.container_log, self._container, follow=follow
-            )
-            self._prepared = replace(self._prepared, pieces=log.pieces(), stream=log)
+            if onward:
+                self._taken = self._taken.onward()
+                self._prepared = await self._engine.call(_attached, self._engine, self._container)
+            else:
+                self._taken = self._taken.again(self._begins)
+                self._prepared = await self._engine.call(
+                    partial(_logged, self._engine, self._container, follow=follow)
+                )
             self._pumping = self._pump(self._prepared)
 
     async def _drain(self) -> None:

@@ -62,6 +62,12 @@ class LadingProcess:
         self.url = str(self._address(log))
         wait_until(self._answers, "the server answers", 30)
 
+    @property
+    def pid(self) -> int:
+        """Of the process that serves."""
+        assert self._process is not None
+        return self._process.pid
+
     def kill(self) -> None:
         """kill -9."""
         self._end(signal.SIGKILL)
