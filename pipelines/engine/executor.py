@@ -4,24 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import time
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 
 from docker.errors import APIError, NotFound
 
-from pipelines.engine.client import ENGINE_ERRORS, Engine, Logins, reason, unavailable
+from pipelines.engine.attaching import Prepared, begins, found
+from pipelines.engine.client import ENGINE_ERRORS, Engine, Logins, gone, reason, unavailable
 from pipelines.engine.containers import Attempt, Limits, attempt_tag, image_repository
 from pipelines.engine.interruption import Interruption, Patience, StoppedError, Watchdog
 from pipelines.engine.lane import Lane
 from pipelines.engine.leftovers import remove_attempt
-from pipelines.engine.steps import (
-    Prepared,
-    RunningStep,
-    StepContainers,
-    begins,
-    cannot_start,
-    found,
-)
+from pipelines.engine.steps import RunningStep, StepContainers, cannot_start
 from pipelines.engine.stream import OutputError, StoredOutput
 from pipelines.engine.workspace import Workspace
 from pipelines.executor import Output
@@ -36,6 +31,8 @@ from pipelines.problems import ExecutorUnavailableError, SourceError
 from pipelines.progress import Outcome, Progress, State
 from pipelines.source import Source
 
+BEGINNINGS = 3
+"""How often a step is begun at most while the engine comes and goes."""
 AHEAD = 1
 """Containers made before their steps are run: one call less on each step's way."""
 
@@ -96,17 +93,24 @@ class EngineExecutor:
 
     async def open(self, earlier: Progress | None = None) -> None:
         """See `Executor.open`."""
-        await (self._engine.connected() if earlier is None else self._watchdog().answered())
-        self._opened = True
+        patience = self._patience.beginning if earlier is None else self._patience.silence
+        until = time.monotonic() + patience
         if earlier is not None:
             self._remember(earlier)
-        try:
-            if any(isinstance(step.work, CommandsWork) for step in self._plan.steps):
-                if earlier is None or not await self._find(earlier):
-                    await self._workspace.create()
-                self._prepare_ahead()
-        except ENGINE_ERRORS as error:
-            raise self._no_room(error) from error
+        while True:
+            await self._watchdog().answered(until - time.monotonic())
+            self._opened = True
+            try:
+                return await self._find_or_make(earlier)
+            except ENGINE_ERRORS as error:
+                if not gone(error) or time.monotonic() >= until:
+                    raise self._no_room(error) from error
+
+    async def _find_or_make(self, earlier: Progress | None) -> None:
+        if any(isinstance(step.work, CommandsWork) for step in self._plan.steps):
+            if earlier is None or not await self._find(earlier):
+                await self._workspace.create()
+            self._prepare_ahead()
 
     async def run(self, step: Step, output: Output, running: Callable[[], None]) -> Outcome:
         """See `Executor.run`."""
@@ -244,6 +248,33 @@ class EngineExecutor:
         return await running_step.outcome()
 
     async def _work(
+        self, step: Step, output: Output, running: Callable[[], None], active: _Active
+    ) -> Outcome:
+        """The step's work; begun again where the engine went away before it could do harm."""
+        for _ in range(BEGINNINGS - 1):
+            try:
+                return await self._begin(step, output, running, active)
+            except (ExecutorUnavailableError, *ENGINE_ERRORS) as error:
+                # A push may have arrived; commands that were started are followed to their end.
+                if not _broke_off(error) or self._may_have_done_it(step):
+                    raise
+            active.interruption.check()
+            await self._watchdog().answered()
+            self._give_up_made(step.key)
+        return await self._begin(step, output, running, active)
+
+    def _may_have_done_it(self, step: Step) -> bool:
+        return isinstance(step.work, PushWork) or step.key in self._started
+
+    def _give_up_made(self, key: str) -> None:
+        """Let go of a container that was made before the engine went away."""
+        making = self._making.pop(key, None)
+        if making is not None and making.done() and not making.cancelled():
+            prepared = None if making.exception() else making.result()
+            if prepared is not None:
+                prepared.close()
+
+    async def _begin(
         self, step: Step, output: Output, running: Callable[[], None], active: _Active
     ) -> Outcome:
         session = ImageSession(
@@ -412,6 +443,13 @@ class EngineExecutor:
                 f"the container engine could not make the workspace: {reason(error)}"
             )
         return unavailable(self._engine.url, error)
+
+
+def _broke_off(error: Exception) -> bool:
+    """Whether the engine went away just now; False where it refused, or patience is over."""
+    if isinstance(error, ExecutorUnavailableError):
+        return error.__cause__ is not None
+    return gone(error)
 
 
 def _not_built(build: str) -> Outcome:
