@@ -24,7 +24,7 @@ log = structlog.get_logger(__name__)
 
 PART = "engine"
 FRESH = 1.0  # seconds for which an answer is good
-LOOK = 10.0  # seconds between two looks while nobody asks
+LOOK = 5.0  # seconds between two looks while nobody asks
 FIRST, LONGEST = 1.0, 10.0  # seconds between two tries to reach an engine that is away
 
 

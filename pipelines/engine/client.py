@@ -173,10 +173,14 @@ def connect(
     """
     address = url or os.environ.get("DOCKER_HOST")
     try:
-        _knock(address or DEFAULT_UNIX_SOCKET.removeprefix("http+"))
+        _knock(_address(address))
         return Client(address, version=version, timeout=timeout)
     except ENGINE_ERRORS as error:
         raise unavailable(address, error) from error
+
+
+def _address(url: str | None) -> str:
+    return url or DEFAULT_UNIX_SOCKET.removeprefix("http+")
 
 
 def _knock(address: str) -> None:
@@ -360,9 +364,17 @@ class Engine:
         return future
 
     async def alive(self) -> bool:
-        """Whether the engine answers within `PROBE_TIMEOUT`."""
+        """Whether the engine answers within `PROBE_TIMEOUT`, and takes new connections.
+
+        One that is about to stop answers on the old ones alone.
+        """
+
+        def ask() -> bool:
+            _knock(_address(self.url))
+            return bool(self._connected.probe.ping())
+
         try:
-            return bool(await self.background(self._connected.probe.ping))
+            return await self.background(ask)
         except ENGINE_ERRORS:
             return False
 

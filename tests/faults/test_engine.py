@@ -205,10 +205,8 @@ def test_while_calls_of_a_slow_engine_are_open_everything_else_goes_on(
     here.push("echo second")
     url = here.server.url
 
-    # `/readyz` asks the engine each time; nobody may use up what the others need.
     with httpx2.Client(base_url=url, timeout=30) as client:
-        faults = [client.get("/readyz").json()["faults"] for _ in range(2)]
-        assert "engine" in faults[-1]
+        assert "engine" in client.get("/readyz").json()["faults"]
         assert client.get("/healthz").status_code == 200
     wait_until(lambda: waiting(here) == [2], "the push is decided", 30)
     wait_until(lambda: "1 run waits for it" in here.notice(), "people are told", 30)
