@@ -53,6 +53,10 @@ class Output(Protocol):
     def write(self, stream: int, data: bytes) -> None:
         """Take bytes of stream `STDOUT`, `STDERR` or `OWN`, in the order they came."""
 
+    @property
+    def full(self) -> bool:
+        """Whether bytes are only counted from now on: nobody need look for old ones any more."""
+
 
 class Executor(Protocol):
     """Runs the steps of one attempt."""

@@ -145,8 +145,9 @@ class ScriptedExecutor:
 class MemoryOutput:
     """Keeps a step's output in memory."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, full: bool = False) -> None:
         self.writes: list[tuple[int, bytes]] = []
+        self.full = full
 
     def write(self, stream: int, data: bytes) -> None:
         """Keep it."""

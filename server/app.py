@@ -25,6 +25,7 @@ from starlette.routing import Mount
 from pipelines.engine.client import Engine
 from pipelines.engine.containers import Attempt, Limits
 from pipelines.engine.executor import EngineExecutor
+from pipelines.engine.interruption import Patience
 from pipelines.engine.leftovers import find_leftovers, remove_leftovers
 from pipelines.plan import Plan
 from pipelines.planning import PlanDefaults
@@ -34,11 +35,13 @@ from pipelines.source import Source
 from server import api, clock, logging, schedules, ui
 from server.actions import Actions
 from server.config import Settings
+from server.engine_watch import EngineWatch
 from server.hosts.factory import make_hosts
 from server.intake import Intake
 from server.logs import LogStore
 from server.metrics import Metrics, operations_routes
 from server.mirrors import MirrorKey, Mirrors
+from server.notices import Board
 from server.reporting import Reporting
 from server.store import Database, repositories, runs, soundness
 from server.store.database import sqlite_path
@@ -89,6 +92,14 @@ class Lading:
         self.stopping = asyncio.Event()
         self.pressure = Pressure()
         self.reporting = Reporting(hosts=self.hosts, database=self.database, clock=clock.now)
+        self.board = Board()
+        self.engine_watch = EngineWatch(
+            answers=self.engine_answers,
+            board=self.board,
+            database=self.database,
+            clock=clock.now,
+            again=self._engine_is_back,
+        )
         self.worker = self._worker()
         self.intake = Intake(
             hosts=self.hosts,
@@ -132,7 +143,11 @@ class Lading:
             remove_leftovers=self._remove_leftovers,
             tell=self.reporting.notify,
             run_url=self.run_url,
+            ready=self.engine_watch.ready,
         )
+
+    def _engine_is_back(self) -> None:
+        self.worker.notify()
 
     def _executor(self, *, run: RunRow, attempt: int, plan: Plan, source: Source) -> EngineExecutor:
         worker = self.settings.worker
@@ -150,6 +165,7 @@ class Lading:
                 log=worker.log_limit,
             ),
             logins={} if run.event.from_fork else self._logins(),
+            patience=Patience(silence=self.settings.engine.patience),
         )
 
     def _logins(self) -> dict[str, Login]:
@@ -248,6 +264,7 @@ class Lading:
             asyncio.create_task(_kept_running(name, room))
             for name, room in (
                 ("intake", self.intake.run),
+                ("engine watch", self.engine_watch.run),
                 ("worker", self.worker.run),
                 ("reporting", self.reporting.run),
             )

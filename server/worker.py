@@ -33,6 +33,10 @@ POLL = 5.0  # seconds; the wake-up is only a hint
 CLEARING = 3  # attempts for each slot, with those that are being cleared up
 
 
+async def _always() -> bool:
+    return True
+
+
 class MakeExecutor(Protocol):
     """Makes the executor of one attempt."""
 
@@ -50,6 +54,7 @@ class Worker:
         remove_leftovers: Removes what earlier processes left on the engine.
         tell: Called when a status waits to be told.
         run_url: A run's page, by its number.
+        ready: Whether there is an engine to begin an attempt on; it notifies when there is again.
     """
 
     def __init__(
@@ -67,6 +72,7 @@ class Worker:
         remove_leftovers: Callable[[], Awaitable[None]],
         tell: Callable[[], None],
         run_url: Callable[[int], str],
+        ready: Callable[[], Awaitable[bool]] = _always,
     ) -> None:
         self._database = database
         self._logs = logs
@@ -80,6 +86,7 @@ class Worker:
         self._remove_leftovers = remove_leftovers
         self._tell = tell
         self._run_url = run_url
+        self._ready = ready
         self._waiting = asyncio.Event()
         self._cancels: dict[tuple[int, int], asyncio.Event] = {}
         self._tasks: set[asyncio.Task[None]] = set()
@@ -125,6 +132,8 @@ class Worker:
         self._waiting.set()
 
     async def _take(self) -> bool:
+        if not await self._ready():
+            return False
         attempt = await self._database.write(run_verbs.claim_attempt, at=self._clock())
         if attempt is None:
             return False

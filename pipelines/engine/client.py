@@ -20,8 +20,10 @@ import urllib3
 from docker import auth
 from docker.constants import DEFAULT_UNIX_SOCKET
 from docker.errors import APIError, DockerException, NotFound, StreamParseError
+from docker.transport import UnixHTTPAdapter
 
 from pipelines.engine.ends import EndWatcher
+from pipelines.engine.unix import ClosingAdapter
 from pipelines.problems import ExecutorUnavailableError
 from pipelines.registries.logins import Logins
 
@@ -46,6 +48,7 @@ ENGINE_ERRORS = (
 PIECE = 64 * 1024
 """Bytes read at once of a stream that is not a container's."""
 
+_CONNECTIONS = 32
 STEPS_NETWORK = "lading-steps"
 DEFAULT_BRIDGE = "bridge"
 
@@ -61,7 +64,12 @@ class Client(docker.APIClient):
     def __init__(self, base_url: str | None, *, version: str | None, timeout: float | None) -> None:
         self._of_thread = _OfThread()
         # The stubs want whole seconds; requests takes any number, and None for ever.
-        super().__init__(base_url, version=version, timeout=timeout, max_pool_size=32)  # type: ignore[arg-type]
+        super().__init__(base_url, version=version, timeout=timeout, max_pool_size=_CONNECTIONS)  # type: ignore[arg-type]
+        usual = self.adapters.get("http+docker://")
+        if isinstance(usual, UnixHTTPAdapter):
+            usual.close()
+            ours = ClosingAdapter(usual.socket_path, timeout=timeout, connections=_CONNECTIONS)
+            self.mount("http+docker://", ours)
         self.hooks["response"].append(self._remember)
 
     def _remember(self, response: requests.Response, **_: object) -> None:
@@ -143,10 +151,14 @@ def connect(
     """
     address = url or os.environ.get("DOCKER_HOST")
     try:
-        _knock(address or DEFAULT_UNIX_SOCKET.removeprefix("http+"))
+        _knock(_address(address))
         return Client(address, version=version, timeout=timeout)
     except ENGINE_ERRORS as error:
         raise unavailable(address, error) from error
+
+
+def _address(url: str | None) -> str:
+    return url or DEFAULT_UNIX_SOCKET.removeprefix("http+")
 
 
 def _knock(address: str) -> None:
@@ -159,12 +171,16 @@ def _knock(address: str) -> None:
 
 def unavailable(url: str | None, error: Exception | None = None) -> ExecutorUnavailableError:
     """The sentence for an engine that is not there."""
-    place = url or "its usual socket"
     why = f" ({reason(error)})" if error else ""
     return ExecutorUnavailableError(
-        f"the container engine at {place} does not answer{why}: start it, "
+        f"the container engine at {place_of(url)} does not answer{why}: start it, "
         "or set `engine.url` to where it is"
     )
+
+
+def place_of(url: str | None) -> str:
+    """Where an engine is, for a sentence."""
+    return url or "its usual socket"
 
 
 def reason(error: Exception) -> str:
@@ -222,7 +238,7 @@ class Engine:
         self.has_init = True
         self._threads = threads
         self._clients: _Clients | None = None
-        self._connecting = threading.Lock()
+        self._connecting: asyncio.Future[None] | None = None
         self._network: asyncio.Task[str] | None = None
         self._references: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
 
@@ -232,15 +248,24 @@ class Engine:
         Raises:
             ExecutorUnavailableError: It does not.
         """
-        if self._clients is None:
-            await self.call(self._connect)
-        elif not await self.alive():
-            raise unavailable(self.url)
+        if self._clients is not None:
+            if not await self.alive():
+                raise unavailable(self.url)
+            return
+        # One try for all who ask: an engine that is slow to answer must not use up the threads.
+        if self._connecting is None or self._connecting.done():
+            self._connecting = self.background(self._connect)
+        await asyncio.shield(self._connecting)
 
     def close(self) -> None:
         """Stop watching and drop all connections."""
         if self._clients is not None:
             self._clients.close()
+
+    @property
+    def place(self) -> str:
+        """Where it is, for a sentence."""
+        return place_of(self.url)
 
     @property
     def is_connected(self) -> bool:
@@ -279,9 +304,7 @@ class Engine:
         return self._clients
 
     def _connect(self) -> None:
-        with self._connecting:
-            if self._clients is None:
-                self._clients = _Clients(self.url)
+        self._clients = _Clients(self.url)
 
     async def call(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """A short blocking call, in one of the shared threads."""
@@ -319,9 +342,17 @@ class Engine:
         return future
 
     async def alive(self) -> bool:
-        """Whether the engine answers within `PROBE_TIMEOUT`."""
+        """Whether the engine answers within `PROBE_TIMEOUT`, and takes new connections.
+
+        One that is about to stop answers on the old ones alone.
+        """
+
+        def ask() -> bool:
+            _knock(_address(self.url))
+            return bool(self._connected.probe.ping())
+
         try:
-            return bool(await self.background(self._connected.probe.ping))
+            return await self.background(ask)
         except ENGINE_ERRORS:
             return False
 

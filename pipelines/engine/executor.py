@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import time
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TypeVar
@@ -11,19 +12,14 @@ from typing import TypeVar
 from docker.errors import APIError
 
 from pipelines.crashing import reach
-from pipelines.engine.client import ENGINE_ERRORS, Engine, reason, unavailable
+from pipelines.engine.attaching import Prepared, begins, found
+from pipelines.engine.client import ENGINE_ERRORS, Engine, gone, reason, unavailable
 from pipelines.engine.containers import Attempt, Limits
 from pipelines.engine.imaging import Imaging, not_built
 from pipelines.engine.interruption import Interruption, Patience, StoppedError, Watchdog
 from pipelines.engine.lane import Lane
 from pipelines.engine.leftovers import remove_attempt
-from pipelines.engine.steps import (
-    Prepared,
-    RunningStep,
-    StepContainers,
-    cannot_start,
-    found,
-)
+from pipelines.engine.steps import RunningStep, StepContainers, cannot_start
 from pipelines.engine.stream import OutputError, StoredOutput
 from pipelines.engine.workspace import Workspace, no_room
 from pipelines.executor import Output
@@ -37,6 +33,8 @@ from pipelines.registries.logins import Logins
 from pipelines.registries.refusals import RegistryError
 from pipelines.source import Source
 
+BEGINNINGS = 3
+"""How often a step is begun at most while the engine comes and goes."""
 AHEAD = 1
 """Containers made before their steps are run: one call less on each step's way."""
 
@@ -103,19 +101,24 @@ class EngineExecutor:
 
     async def open(self, earlier: Progress | None = None) -> frozenset[str]:
         """See `Executor.open`."""
-        await (self._engine.connected() if earlier is None else self._watchdog().answered())
-        self._opened = True
-        gone: frozenset[str] = frozenset()
-        try:
-            if earlier is not None:
-                gone = await self._remember(earlier)
-            if any(isinstance(step.work, CommandsWork) for step in self._plan.steps):
-                if earlier is None or not await self._find(earlier):
-                    await self._workspace.create()
-                self._prepare_ahead()
-        except ENGINE_ERRORS as error:
-            raise no_room(self._engine.url, error) from error
-        return gone
+        patience = self._patience.beginning if earlier is None else self._patience.silence
+        until = time.monotonic() + patience
+        while True:
+            await self._watchdog().answered(until - time.monotonic())
+            self._opened = True
+            try:
+                return await self._find_or_make(earlier)
+            except ENGINE_ERRORS as error:
+                if not gone(error) or time.monotonic() >= until:
+                    raise no_room(self._engine.url, error) from error
+
+    async def _find_or_make(self, earlier: Progress | None) -> frozenset[str]:
+        lost = frozenset[str]() if earlier is None else await self._remember(earlier)
+        if any(isinstance(step.work, CommandsWork) for step in self._plan.steps):
+            if earlier is None or not await self._find(earlier):
+                await self._workspace.create()
+            self._prepare_ahead()
+        return lost
 
     async def run(self, step: Step, output: Output, running: Callable[[], None]) -> Outcome:
         """See `Executor.run`."""
@@ -145,7 +148,7 @@ class EngineExecutor:
         self._made[step.key] = container
         self._started.add(step.key)
         return await self._guarded(
-            step, lambda active: self._follow(container, stored, running, taken, active)
+            step, lambda active: self._follow(step, stored, running, taken, active)
         )
 
     async def _guarded(
@@ -242,26 +245,55 @@ class EngineExecutor:
 
     async def _follow(
         self,
-        container: str,
+        step: Step,
         output: StoredOutput,
         running: Callable[[], None],
         taken: Mapping[int, int],
         active: _Active,
     ) -> Outcome:
-        step = active.running = RunningStep(
+        container = self._found[step.key]
+        running_step = active.running = RunningStep(
             engine=self._engine,
-            container=await found(self._engine, container),
+            container=await found(self._engine, container, onward=output.full),
             output=output,
             limits=self._limits,
             interruption=active.interruption,
             watchdog=self._watchdog(),
+            begins=begins(step.work),
             taken=taken,
         )
-        step.follow()
+        running_step.follow()
         running()
         if active.interruption.requested:
-            step.terminate(active.grace)
-        return await step.outcome()
+            running_step.terminate(active.grace)
+        return await running_step.outcome()
+
+    async def _work(
+        self, step: Step, output: Output, running: Callable[[], None], active: _Active
+    ) -> Outcome:
+        """The step's work; begun again where the engine went away before it could do harm."""
+        for _ in range(BEGINNINGS - 1):
+            try:
+                return await self._begin(step, output, running, active)
+            except (ExecutorUnavailableError, *ENGINE_ERRORS) as error:
+                # A push may have arrived; commands that were started are followed to their end.
+                if not _broke_off(error) or self._may_have_done_it(step):
+                    raise
+            active.interruption.check()
+            await self._watchdog().answered()
+            self._give_up_made(step.key)
+        return await self._begin(step, output, running, active)
+
+    def _may_have_done_it(self, step: Step) -> bool:
+        return isinstance(step.work, PushWork) or step.key in self._started
+
+    def _give_up_made(self, key: str) -> None:
+        """Let go of a container that was made before the engine went away."""
+        making = self._making.pop(key, None)
+        if making is not None and making.done() and not making.cancelled():
+            prepared = None if making.exception() else making.result()
+            if prepared is not None:
+                prepared.close()
 
     def _session(self, output: Output, active: _Active) -> ImageSession:
         return ImageSession(
@@ -273,7 +305,7 @@ class EngineExecutor:
             backoff=self._backoff,
         )
 
-    async def _work(
+    async def _begin(
         self, step: Step, output: Output, running: Callable[[], None], active: _Active
     ) -> Outcome:
         session = self._session(output, active)
@@ -308,6 +340,7 @@ class EngineExecutor:
                 limits=self._limits,
                 interruption=active.interruption,
                 watchdog=session.watchdog,
+                begins=begins(work),
             )
             self._started.add(step.key)
             try:
@@ -394,3 +427,10 @@ class EngineExecutor:
         else:
             image = await local_image(self._engine, work.image.name)
         return None if image is None else await self._make_of(step, work, image)
+
+
+def _broke_off(error: Exception) -> bool:
+    """Whether the engine went away just now; False where it refused, or patience is over."""
+    if isinstance(error, ExecutorUnavailableError):
+        return error.__cause__ is not None
+    return gone(error)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import math
 import threading
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -28,6 +29,8 @@ class Patience(Value):
     """Seconds of waiting between two questions whether it is alive."""
     silence: float = 60.0
     """Seconds without an answer after which its steps are given up."""
+    beginning: float = math.inf
+    """Seconds that an attempt of which nothing has begun waits for an answer."""
 
 
 class StoppedError(LadingError):
@@ -119,13 +122,17 @@ class Watchdog:
             raise unavailable(self._engine.url)
         return False
 
-    async def answered(self) -> None:
+    async def answered(self, within: float | None = None) -> None:
         """Wait until the engine answers: after the host's own start it may come later than we.
+
+        Args:
+            within: Seconds; None: as long as one has patience with a silent one.
 
         Raises:
             ExecutorUnavailableError: It has not for too long.
         """
-        until = asyncio.get_running_loop().time() + self._silence
+        patience = self._silence if within is None else within
+        until = asyncio.get_running_loop().time() + patience
         while True:
             try:
                 return await self._engine.connected()

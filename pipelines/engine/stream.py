@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from typing import Protocol
 
+from pipelines.engine.rereading import Rereading
 from pipelines.executor import Output
 from pipelines.problems import LadingError
 
@@ -38,6 +39,11 @@ class StoredOutput:
             message = f"the step's output could not be stored: {error.strerror or error}"
             raise OutputError(message) from error
 
+    @property
+    def full(self) -> bool:
+        """See `Output.full`."""
+        return self._output.full
+
 
 class Raw(Protocol):
     """An unbuffered readable: what the SDK's `attach_socket` gives."""
@@ -47,24 +53,32 @@ class Raw(Protocol):
 
 
 class Demultiplexer:
-    """Cuts the multiplexed bytes into runs of one stream and hands them on.
+    """Cuts the multiplexed bytes into runs of one stream and hands on what is new of them.
 
-    `taken` counts the bytes handed on, for each stream apart: after a broken connection the same
-    output is read again from its start, and `skip` says how much of each stream is known already.
-    (The order in which two streams interleave may differ between the readings.)
+    Args:
+        write: Takes the bytes.
+        known: What of them was handed on before.
     """
 
-    def __init__(self, write: Write, skip: dict[int, int] | None = None) -> None:
-        self.taken = dict(skip or {})
+    def __init__(self, write: Write, known: Rereading | None = None) -> None:
         self._write = write
-        self._skip = dict(skip or {})
+        self._known = known or Rereading()
         self._header = bytearray()
         self._stream = 0
         self._left = 0
 
-    def resumed(self) -> Demultiplexer:
-        """One for the same output read again from its start."""
-        return Demultiplexer(self._write, self.taken)
+    @property
+    def taken(self) -> dict[int, int]:
+        """Bytes of each stream that were handed on, also earlier."""
+        return self._known.taken
+
+    def again(self, begins: bytes = b"") -> Demultiplexer:
+        """One for the same output read again from its start, which is known to begin so."""
+        return Demultiplexer(self._write, self._known.again(begins))
+
+    def onward(self) -> Demultiplexer:
+        """One for what comes from now on."""
+        return Demultiplexer(self._write)
 
     def feed(self, data: memoryview) -> None:
         """Take what one read gave."""
@@ -95,12 +109,8 @@ class Demultiplexer:
         if not run:
             return
         data = bytes(run[0]) if len(run) == 1 else b"".join(run)
-        if known := self._skip.get(stream, 0):
-            self._skip[stream] = max(0, known - len(data))
-            data = data[known:]
-        if data:
-            self.taken[stream] = self.taken.get(stream, 0) + len(data)
-            self._write(stream, data)
+        for of, new in self._known.new(stream, data):
+            self._write(of, new)
 
 
 def pump(pieces: Iterable[memoryview], output: Demultiplexer) -> None:

@@ -41,13 +41,13 @@ class Workspace:
         )
 
     def fill(self, container: str) -> None:
-        """Begin to fill it by way of a step's own container, unless that has begun already.
+        """Begin to fill it by way of a step's own container, unless that is done or goes on.
 
         Archives are only ever put into a container that has not run yet, and none is started
         before `filled`: in one that has run, strangers' code may have prepared the paths
         (CVE-2019-14271, CVE-2026-41567).
         """
-        if self._filling is None:
+        if self._filling is None or _broke(self._filling):
             self._filling = asyncio.create_task(self._engine.call(self._fill, container))
 
     async def filled(self) -> None:
@@ -71,6 +71,10 @@ class Workspace:
         # umask 0: steps run as whichever user their image names, and all may write.
         with self._source.archive(prefix=f"{_FOLDER}/", umask=0) as archive:
             self._engine.client.put_archive(container, "/", chunks(archive))
+
+
+def _broke(task: asyncio.Task[None]) -> bool:
+    return task.done() and (task.cancelled() or task.exception() is not None)
 
 
 async def _nothing() -> None:

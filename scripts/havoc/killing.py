@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 
 import sqlalchemy as sa
 
-from server.logs import RECORD
+from server.log_index import RECORD
 from server.store import deliveries, runs
 from server.store.tables import attempts, decisions
 from tests.parts.process import LadingProcess

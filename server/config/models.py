@@ -167,6 +167,12 @@ class EngineSettings(Section):
         description="Runtime for step containers (`runsc`, …). Default: the engine's own.",
         examples=["runsc"],
     )
+    patience: Duration = Field(
+        300.0,
+        ge=0,
+        description="How long a run waits for an engine that does not answer any more, before it "
+        "ends as an error. Runs that have not begun wait for as long as it takes.",
+    )
 
 
 class WorkerSettings(Section):

@@ -12,6 +12,8 @@ from urllib.parse import urlsplit
 LINE_SHOWN = 4_000
 """Characters of one line that are shown; the plain text has the rest."""
 
+_ELSEWHERE = "in the plain text"
+
 # ECMA-48: strings (OSC, DCS, SOS, PM, APC) up to their end or the line's, CSI, other escapes.
 _ESCAPES = re.compile(
     r"(?:\x1b[\]PX^_]|[\x9d\x90\x98\x9e\x9f])[^\x07\x1b\x9c\n]*(?:\x07|\x1b\\|\x9c)?"
@@ -29,18 +31,23 @@ def clean(text: str) -> str:
     return _CONTROLS.sub("", _ESCAPES.sub("", text))
 
 
-def clean_line(data: bytes) -> str:
+def clean_line(data: bytes, *, unread: int = 0) -> str:
     """One line of output as a terminal would leave it standing.
 
     A carriage return goes back to the line's start: what was written last is shown.
+
+    Args:
+        data: The line, or as much of its beginning as is worth reading.
+        unread: Bytes of it that were not read.
     """
     text = data.decode("utf-8", "replace").rstrip("\r\n")
-    if "\r" in text:
-        text = text.rsplit("\r", 1)[1]
-    text = clean(text)
+    if not text.isprintable():  # what is has nothing to take out: most lines, and it is quick
+        text = clean(text.rsplit("\r", 1)[-1])
+    shown = text[:LINE_SHOWN]
+    if unread:
+        return f"{shown} … ({len(data) - len(shown.encode()) + unread:,} more bytes {_ELSEWHERE})"
     if len(text) > LINE_SHOWN:
-        more = len(text) - LINE_SHOWN
-        return f"{text[:LINE_SHOWN]} … ({more} more characters in the plain text)"
+        return f"{shown} … ({len(text) - LINE_SHOWN} more characters {_ELSEWHERE})"
     return text
 
 

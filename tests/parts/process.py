@@ -152,6 +152,12 @@ class LadingProcess:
         """Wait until it has ended at the point it was armed for."""
         assert self.exit_code(within=within) == crashing.EXIT_CODE, self.log.read_text()[-2000:]
 
+    @property
+    def pid(self) -> int:
+        """Of the process that serves."""
+        assert self._process is not None
+        return self._process.pid
+
     def kill(self) -> None:
         """kill -9."""
         self._end(signal.SIGKILL)

@@ -203,7 +203,9 @@ def test_bytes_that_are_no_text_are_counted_as_they_came(bench: Bench, busybox_i
         first = bench.executor(plan)
         await first.open()
         output, rest = MemoryOutput(), MemoryOutput()
-        going = asyncio.create_task(first.run(plan.steps[0], output, lambda: None))
+        begun = asyncio.Event()
+        going = asyncio.create_task(first.run(plan.steps[0], output, begun.set))
+        await begun.wait()  # output may come before the engine says that it has started
         await until(lambda: b"3\n" in output.of(1)[-2:])
         going.cancel()
         await asyncio.wait({going})
