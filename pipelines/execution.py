@@ -26,6 +26,7 @@ from pipelines.progress import (
     StepRunning,
     StepStarted,
 )
+from pipelines.uptime import Uptime, uptime
 
 Emit = Callable[[Fact], Awaitable[None]]
 """Takes a fact at once and in order; what it gives is done once the fact is durable."""
@@ -61,6 +62,7 @@ async def execute(
     parallel_steps: int,
     earlier: Progress | None = None,
     taken: Taken = lambda _: {},
+    steady: Callable[[], Uptime | None] = uptime,
 ) -> Progress:
     """Run a plan to its end, whatever that is, and leave nothing behind.
 
@@ -82,6 +84,7 @@ async def execute(
         earlier: Where an earlier process left this attempt; None: it begins. The plan's own time
             limit begins anew, a running step's goes on.
         taken: How much of a step's output an earlier process stored.
+        steady: The clock that time limits go by, also from one process to the next.
 
     Returns:
         The progress in which all steps have ended.
@@ -96,6 +99,7 @@ async def execute(
         grace=grace,
         room=parallel_steps,
         taken=None if earlier is None else taken,
+        steady=steady,
     )
     try:
         await drive.through()
@@ -123,6 +127,7 @@ class _Drive:
         grace: float,
         room: int,
         taken: Taken | None,
+        steady: Callable[[], Uptime | None],
     ) -> None:
         self.progress = progress
         self.hands_over = False
@@ -133,6 +138,8 @@ class _Drive:
         self._emit = emit
         self._outputs = outputs
         self._clock = clock
+        self._steady = steady
+        self._latest = progress.latest
         self._cancelled = cancelled
         self._grace = grace
         self._room = room
@@ -226,7 +233,7 @@ class _Drive:
             if key not in self._ready:
                 self._ready[key] = None
                 if self.progress.steps[key].ready_at is None:
-                    self._tell(StepReady(step=key, at=self._clock()))
+                    self._tell(StepReady(step=key, at=self._now()))
         for key in [key for key in self._ready if key not in self._running]:
             if len(self._running) < self._room and not self._ended(key):
                 del self._ready[key]
@@ -276,7 +283,9 @@ class _Drive:
     async def _run(self, step: Step) -> None:
         """One step from its start to its end."""
         if self.progress.steps[step.key].started_at is None:
-            told_start = self._tell(StepStarted(step=step.key, at=self._clock()))
+            told_start = self._tell(
+                StepStarted(step=step.key, at=self._now(), uptime=self._steady())
+            )
             if isinstance(step.work, PushWork):
                 # Were that not stored, a push might run twice without anybody knowing.
                 await asyncio.shield(told_start)
@@ -302,11 +311,10 @@ class _Drive:
 
     def _time_left(self, step: Step) -> float:
         """Seconds the step has; commands that went on without us have used up theirs."""
-        earlier = None if self._earlier is None else self._earlier.steps[step.key].started_at
-        if earlier is None or not isinstance(step.work, CommandsWork):
+        if self._earlier is None or not isinstance(step.work, CommandsWork):
             return step.timeout
-        used = max(0.0, (self._clock() - earlier).total_seconds())
-        return max(step.timeout - used, min(step.timeout, LEAST))
+        used = self._earlier.steps[step.key].lasted(self._clock(), self._steady())
+        return min(max(step.timeout - used, LEAST), step.timeout)
 
     async def _timed(self, step: Step, output: Output) -> Outcome:
         limit = self._time_left(step)
@@ -345,10 +353,16 @@ class _Drive:
 
     def _tell_running(self, key: str) -> None:
         if self.progress.steps[key].running_at is None:
-            self._tell(StepRunning(step=key, at=self._clock()))
+            self._tell(StepRunning(step=key, at=self._now()))
 
     def _end(self, key: str, outcome: Outcome) -> asyncio.Future[None]:
-        return self._tell(StepEnded(step=key, at=self._clock(), outcome=outcome))
+        return self._tell(StepEnded(step=key, at=self._now(), outcome=outcome))
+
+    def _now(self) -> datetime:
+        """The time for a fact: never before that of an earlier one, though the clock went back."""
+        now = self._clock()
+        self._latest = now if self._latest is None else max(self._latest, now)
+        return self._latest
 
     def _tell(self, fact: Fact) -> asyncio.Future[None]:
         self.progress = self.progress.apply(fact)

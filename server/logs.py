@@ -60,9 +60,17 @@ class LogWriter:
 
     Args:
         limit: Bytes kept; what comes after is counted and dropped, and a last line says so.
+        clock: Nanoseconds since 1970.
     """
 
-    def __init__(self, path: Path, *, limit: int, wake: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        path: Path,
+        *,
+        limit: int,
+        wake: Callable[[], None],
+        clock: Callable[[], int] = time.time_ns,
+    ) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         _mend(path)
         self._log: BinaryIO = path.open("ab", buffering=0)
@@ -72,6 +80,8 @@ class LogWriter:
         self._offset = self._log.tell()
         self._lines = _lines_in(path)
         self._last = _byte_before(path, self._offset)
+        self._clock = clock
+        self._at = _last_time(path)
         self.dropped = 0
 
     def write(self, stream: int, data: bytes) -> None:
@@ -86,7 +96,8 @@ class LogWriter:
 
     def _append(self, stream: int, data: bytes) -> None:
         _write_all(self._log, data)
-        record = RECORD.pack(time.time_ns(), self._offset, self._lines, len(data), stream)
+        self._at = max(self._at, self._clock())  # within a log, time never goes back
+        record = RECORD.pack(self._at, self._offset, self._lines, len(data), stream)
         _write_all(self._index, record)
         self._offset += len(data)
         self._lines += data.count(b"\n")
@@ -120,11 +131,15 @@ class LogStore:
     Args:
         folder: Made when missing.
         limit: Bytes kept of one step's output.
+        clock: Nanoseconds since 1970.
     """
 
-    def __init__(self, folder: Path, *, limit: int) -> None:
+    def __init__(
+        self, folder: Path, *, limit: int, clock: Callable[[], int] = time.time_ns
+    ) -> None:
         self._folder = folder
         self._limit = limit
+        self._clock = clock
         self._channels: dict[Path, _Channel] = {}
         self._lock = threading.Lock()
 
@@ -133,7 +148,7 @@ class LogStore:
         path = self._path(run, attempt, step)
         with self._lock:
             channel = self._channels.setdefault(path, _Channel())
-        return LogWriter(path, limit=self._limit, wake=lambda: _wake(channel))
+        return LogWriter(path, limit=self._limit, wake=lambda: _wake(channel), clock=self._clock)
 
     def expect(self, run: int, attempt: int, step: str) -> None:
         """Something will be written to this log: who follows it from now on waits for that."""
@@ -263,6 +278,12 @@ def _lines_in(path: Path) -> int:
     last = pieces[len(pieces) - 1]
     with path.open("rb") as file:
         return last.lines_before + os.pread(file.fileno(), last.length, last.offset).count(b"\n")
+
+
+def _last_time(path: Path) -> int:
+    """When the last piece was written; 0 where there is none."""
+    pieces = _Index(path.with_suffix(".idx"))
+    return pieces[len(pieces) - 1].at if len(pieces) else 0
 
 
 def _mend(path: Path) -> None:

@@ -118,7 +118,8 @@ def _changes(fact: Fact) -> dict[str, Any]:
         case StepReady():
             return {"ready_at": fact.at}
         case StepStarted():
-            return {"started_at": fact.at, "state": State.RUNNING}
+            uptime = {} if fact.uptime is None else {"started_uptime": fact.uptime.model_dump()}
+            return {"started_at": fact.at, "state": State.RUNNING, **uptime}
         case StepRunning():
             return {"running_at": fact.at}
         case StepEnded():
