@@ -83,7 +83,7 @@ def migrate(database: Path, *, dies_before: int | None = None) -> int:
 def test_a_migration_killed_half_way_leaves_the_one_before_whole_and_is_done_at_the_next_try(
     used: Path, statement: int
 ) -> None:
-    whole = shutil.copy(used, used.with_name("whole.db"))
+    whole = Path(shutil.copy(used, used.with_name("whole.db")))
     run(sqlite_url(whole), "9001", versions=CHAIN)
     before = rows(whole)
 
