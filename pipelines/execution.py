@@ -47,6 +47,7 @@ Taken = Callable[[str], Mapping[int, int]]
 _STORING = 5.0
 """Seconds that the last facts get to become durable when the process ends."""
 
+_STOPPED = Outcome(state=State.CANCELLED, message="cancelled")
 _CANCELLED = Outcome(state=State.CANCELLED, message="cancelled before it started")
 
 
@@ -157,6 +158,8 @@ class _Drive:
             if not await self._open(cancel):
                 return
             self._take_up()
+            if self._cancelled.is_set():
+                self._halt(_STOPPED, _CANCELLED)
             self._start_ready()
             while not self.progress.state.ended:
                 await self._wait(cancel, deadline)
@@ -206,15 +209,17 @@ class _Drive:
     async def _open(self, cancel: asyncio.Future[Any]) -> bool:
         """Open the executor; where that fails, or somebody cancels, every step has ended."""
         opening = asyncio.ensure_future(self._executor.open(self._earlier))
+        # What an earlier process left must be found, to be stopped with its grace.
+        waited: set[asyncio.Future[Any]] = {opening, *([] if self._earlier else [cancel])}
         try:
-            both: set[asyncio.Future[Any]] = {opening, cancel}
-            await asyncio.wait(both, return_when=asyncio.FIRST_COMPLETED)
-            if cancel.done():
+            await asyncio.wait(waited, return_when=asyncio.FIRST_COMPLETED)
+            if not opening.done():
                 self._end_waiting(_CANCELLED)
                 return False
             opening.result()
         except ExecutorUnavailableError as error:
-            self._end_waiting(Outcome(state=State.ERROR, message=str(error)))
+            state = State.CANCELLED if self._cancelled.is_set() else State.ERROR
+            self._end_waiting(Outcome(state=state, message=str(error)))
             return False
         finally:
             # Also where we are cancelled ourselves: `close` may come only after `open` has ended.
@@ -258,7 +263,7 @@ class _Drive:
         for key in [key for key, task in self._running.items() if task.done()]:
             self._running.pop(key).result()
         if self._halted is None and cancel.done():
-            self._halt(Outcome(state=State.CANCELLED, message="cancelled"), _CANCELLED)
+            self._halt(_STOPPED, _CANCELLED)
         elif self._halted is None and not done:
             self._halt_at_limit()
 
@@ -283,9 +288,8 @@ class _Drive:
     async def _run(self, step: Step) -> None:
         """One step from its start to its end."""
         if self.progress.steps[step.key].started_at is None:
-            told_start = self._tell(
-                StepStarted(step=step.key, at=self._now(), uptime=self._steady())
-            )
+            start = StepStarted(step=step.key, at=self._now(), uptime=self._steady())
+            told_start = self._tell(start)
             if isinstance(step.work, PushWork):
                 # Were that not stored, a push might run twice without anybody knowing.
                 await asyncio.shield(told_start)
@@ -300,8 +304,7 @@ class _Drive:
         if self._earlier is not None and self._taken is not None:
             taken = self._taken(step.key)
             outcome = await self._executor.adopt(step, output, running, taken)
-            if outcome is None:
-                outcome = _lost(step, self._earlier.steps[step.key])
+            outcome = outcome or _lost(step, self._earlier.steps[step.key]) or self._halted
             if outcome is not None:
                 return outcome
             if self._earlier.steps[step.key].running_at is not None:
@@ -360,8 +363,7 @@ class _Drive:
 
     def _now(self) -> datetime:
         """The time for a fact: never before that of an earlier one, though the clock went back."""
-        now = self._clock()
-        self._latest = now if self._latest is None else max(self._latest, now)
+        self._latest = max(self._latest, self._clock())
         return self._latest
 
     def _tell(self, fact: Fact) -> asyncio.Future[None]:

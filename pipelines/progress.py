@@ -258,15 +258,15 @@ class Progress(Value):
         return next((state for state in _WORST_FIRST if state in states), State.SUCCESS)
 
     @property
-    def latest(self) -> datetime | None:
-        """The time of the last fact; None where there was none."""
+    def latest(self) -> datetime:
+        """The time of the last fact; the earliest there is where there was none."""
         times = (
             at
             for step in self.steps.values()
             for at in (step.ready_at, step.started_at, step.running_at, step.ended_at)
             if at is not None
         )
-        return max(times, default=None)
+        return max(times, default=datetime.min.replace(tzinfo=UTC))
 
     def sentence(self) -> str:
         """One sentence for a commit status, at most 140 characters.

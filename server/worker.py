@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 from contextlib import contextmanager
-from typing import Protocol
+from typing import Any, Protocol
 
 import structlog
 
@@ -133,6 +133,8 @@ class Worker:
     def _begin(self, attempt: AttemptRow, *, resumed: bool) -> None:
         key = (attempt.run, attempt.number)
         self._cancels[key] = asyncio.Event()
+        if attempt.cancelled_at is not None:
+            self._cancels[key].set()
         self._occupied.add(key)
         task = asyncio.create_task(self._serve(attempt, resumed=resumed))
         self._tasks.add(task)
@@ -198,7 +200,12 @@ class Worker:
     ) -> None:
         told = "run started" if earlier is None else "run taken up"
         log.info(told, pipeline=run.pipeline, sha=run.sha)
-        source = await self._source(run)
+        cancelled = self._cancels[run.id, attempt.number]
+        # What an earlier process left is found first, to be stopped with its grace.
+        source = await self._source_unless(cancelled if earlier is None else asyncio.Event(), run)
+        if source is None:
+            await recorder.end(State.CANCELLED, "cancelled")
+            return
         plan = recorder.plan
         for step in plan.steps:
             if earlier is None or not earlier.steps[step.key].state.ended:
@@ -210,7 +217,7 @@ class Worker:
                 emit=recorder.emit,
                 outputs=lambda key: self._output(run.id, attempt.number, key),
                 clock=self._clock,
-                cancelled=self._cancels[run.id, attempt.number],
+                cancelled=cancelled,
                 grace=self._grace,
                 parallel_steps=self._parallel_steps,
                 earlier=earlier,
@@ -220,6 +227,19 @@ class Worker:
             for step in plan.steps:
                 self._logs.end(run.id, attempt.number, step.key)
         await recorder.flush()
+
+    async def _source_unless(self, cancelled: asyncio.Event, run: RunRow) -> Source | None:
+        """The commit's tree; None where somebody cancelled while its host was waited for."""
+        source = asyncio.ensure_future(self._source(run))
+        asked = asyncio.ensure_future(cancelled.wait())
+        either: set[asyncio.Future[Any]] = {source, asked}
+        try:
+            await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
+            return source.result() if source.done() else None
+        finally:
+            for one in either:
+                one.cancel()
+            await asyncio.wait(either)
 
     async def _source(self, run: RunRow) -> Source:
         """The commit's tree; intake has fetched it, unless the mirror was lost meanwhile."""
@@ -253,11 +273,6 @@ class Worker:
         """Take up what an earlier process left running, before anything new is taken."""
         unfinished = await self._database.read(run_verbs.unfinished_attempts)
         for attempt in unfinished:
-            if attempt.cancelled_at is None:
-                self._begin(attempt, resumed=True)
-        for attempt in unfinished:
-            if attempt.cancelled_at is not None:
-                _, recorder, _ = await self._open(attempt, resumed=True)
-                await recorder.end(State.CANCELLED, f"cancelled by {attempt.cancelled_by}")
+            self._begin(attempt, resumed=True)
         if unfinished:
             await self._remove_leftovers()
