@@ -94,7 +94,9 @@ class World:
     def remove_everything(self) -> None:
         """Steps outlive their server; nothing of them shall outlive the test."""
         for container in self.containers():
-            self.engine.remove_container(container, force=True, v=True)
+            with contextlib.suppress(docker.errors.APIError):  # it is being removed already
+                self.engine.remove_container(container, force=True, v=True)
+        wait_until(lambda: not self.containers(), "no container is left", 20)
         for volume in self.left():
             self.engine.remove_volume(volume, force=True)
 
