@@ -6,6 +6,7 @@ import asyncio
 import datetime as real
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
+from email.utils import format_datetime
 from pathlib import Path
 
 import pytest
@@ -15,6 +16,7 @@ from pipelines.progress import Progress, State, StepRunning, StepStarted
 from pipelines.testing import Script, ScriptedExecutor, commands_step, plan_of
 from pipelines.uptime import Uptime, uptime
 from server.clock import Jumps
+from server.hosts.calling import retry_after
 from server.hosts.port import StatusState
 from server.logs import RECORD, LogStore
 from server.runs import stored_progress
@@ -277,6 +279,19 @@ def test_a_host_that_wants_quiet_is_asked_once_after_a_jump_and_not_for_ever(
     assert not is_due(house, NOW + timedelta(hours=11))
     assert is_due(house, back)
     house.database.run(statuses.postpone_host, "forge", now=back, wait=timedelta(hours=12))
+
+
+@pytest.mark.parametrize("jump", [timedelta(hours=1), timedelta(hours=-1)])
+def test_a_hosts_wish_for_quiet_is_read_by_the_hosts_own_clock(jump: timedelta) -> None:
+    told = {"Date": format_datetime(NOW, usegmt=True)}
+    until = NOW + timedelta(seconds=90)
+    headers = [
+        {"Retry-After": format_datetime(until, usegmt=True)},
+        {"X-RateLimit-Remaining": "0", "X-RateLimit-Reset": str(round(until.timestamp()))},
+    ]
+
+    for wish in headers:
+        assert retry_after({**told, **wish}, NOW + jump) == 90
 
 
 # Logs
