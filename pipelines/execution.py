@@ -27,6 +27,7 @@ from pipelines.progress import (
     StepStarted,
 )
 from pipelines.repeating import lost, renewed
+from pipelines.uptime import Uptime, uptime
 
 Emit = Callable[[Fact], Awaitable[None]]
 """Takes a fact at once and in order; what it gives is done once the fact is durable."""
@@ -47,6 +48,7 @@ Taken = Callable[[str], Mapping[int, int]]
 _STORING = 5.0
 """Seconds that the last facts get to become durable when the process ends."""
 
+_STOPPED = Outcome(state=State.CANCELLED, message="cancelled")
 _CANCELLED = Outcome(state=State.CANCELLED, message="cancelled before it started")
 
 
@@ -62,6 +64,7 @@ async def execute(
     parallel_steps: int,
     earlier: Progress | None = None,
     taken: Taken = lambda _: {},
+    steady: Callable[[], Uptime | None] = uptime,
 ) -> Progress:
     """Run a plan to its end, whatever that is, and leave nothing behind.
 
@@ -84,6 +87,7 @@ async def execute(
             an earlier one; None: it begins with nothing. The plan's own time limit begins anew, a
             running step's goes on.
         taken: How much of a step's output an earlier process stored.
+        steady: The clock that time limits go by, also from one process to the next.
 
     Returns:
         The progress in which all steps have ended.
@@ -98,6 +102,7 @@ async def execute(
         grace=grace,
         room=parallel_steps,
         taken=None if earlier is None else taken,
+        steady=steady,
     )
     try:
         await drive.through()
@@ -125,6 +130,7 @@ class _Drive:
         grace: float,
         room: int,
         taken: Taken | None,
+        steady: Callable[[], Uptime | None],
     ) -> None:
         self.progress = progress
         self.hands_over = False
@@ -135,6 +141,8 @@ class _Drive:
         self._emit = emit
         self._outputs = outputs
         self._clock = clock
+        self._steady = steady
+        self._latest = progress.latest
         self._cancelled = cancelled
         self._grace = grace
         self._room = room
@@ -152,6 +160,8 @@ class _Drive:
             if not await self._open(cancel):
                 return
             self._take_up()
+            if self._cancelled.is_set():
+                self._halt(_STOPPED, _CANCELLED)
             self._start_ready()
             while not self.progress.state.ended:
                 await self._wait(cancel, deadline)
@@ -201,15 +211,17 @@ class _Drive:
     async def _open(self, cancel: asyncio.Future[Any]) -> bool:
         """Open the executor; where that fails, or somebody cancels, every step has ended."""
         opening = asyncio.ensure_future(self._executor.open(self._earlier))
+        # What an earlier process left must be found, to be stopped with its grace.
+        waited: set[asyncio.Future[Any]] = {opening, *([] if self._earlier else [cancel])}
         try:
-            both: set[asyncio.Future[Any]] = {opening, cancel}
-            await asyncio.wait(both, return_when=asyncio.FIRST_COMPLETED)
-            if cancel.done():
+            await asyncio.wait(waited, return_when=asyncio.FIRST_COMPLETED)
+            if not opening.done():
                 self._end_waiting(_CANCELLED)
                 return False
             self._renew(opening.result())
         except ExecutorUnavailableError as error:
-            self._end_waiting(Outcome(state=State.ERROR, message=str(error)))
+            state = State.CANCELLED if self._cancelled.is_set() else State.ERROR
+            self._end_waiting(Outcome(state=state, message=str(error)))
             return False
         finally:
             # Also where we are cancelled ourselves: `close` may come only after `open` has ended.
@@ -233,7 +245,7 @@ class _Drive:
             if key not in self._ready:
                 self._ready[key] = None
                 if self.progress.steps[key].ready_at is None:
-                    self._tell(StepReady(step=key, at=self._clock()))
+                    self._tell(StepReady(step=key, at=self._now()))
         for key in [key for key in self._ready if key not in self._running]:
             if len(self._running) < self._room and not self._ended(key):
                 del self._ready[key]
@@ -258,7 +270,7 @@ class _Drive:
         for key in [key for key, task in self._running.items() if task.done()]:
             self._running.pop(key).result()
         if self._halted is None and cancel.done():
-            self._halt(Outcome(state=State.CANCELLED, message="cancelled"), _CANCELLED)
+            self._halt(_STOPPED, _CANCELLED)
         elif self._halted is None and not done:
             self._halt_at_limit()
 
@@ -283,7 +295,8 @@ class _Drive:
     async def _run(self, step: Step) -> None:
         """One step from its start to its end."""
         if self.progress.steps[step.key].started_at is None:
-            told_start = self._tell(StepStarted(step=step.key, at=self._clock()))
+            start = StepStarted(step=step.key, at=self._now(), uptime=self._steady())
+            told_start = self._tell(start)
             if isinstance(step.work, PushWork):
                 # Were that not stored, a push might run twice without anybody knowing.
                 await asyncio.shield(told_start)
@@ -298,8 +311,7 @@ class _Drive:
         if self._earlier is not None and self._taken is not None:
             taken = self._taken(step.key)
             outcome = await self._executor.adopt(step, output, running, taken)
-            if outcome is None:
-                outcome = lost(step, self._earlier.steps[step.key])
+            outcome = outcome or lost(step, self._earlier.steps[step.key]) or self._halted
             if outcome is not None:
                 return outcome
             if self._earlier.steps[step.key].running_at is not None:
@@ -309,11 +321,10 @@ class _Drive:
 
     def _time_left(self, step: Step) -> float:
         """Seconds the step has; commands that went on without us have used up theirs."""
-        earlier = None if self._earlier is None else self._earlier.steps[step.key].started_at
-        if earlier is None or not isinstance(step.work, CommandsWork):
+        if self._earlier is None or not isinstance(step.work, CommandsWork):
             return step.timeout
-        used = max(0.0, (self._clock() - earlier).total_seconds())
-        return max(step.timeout - used, min(step.timeout, LEAST))
+        used = self._earlier.steps[step.key].lasted(self._clock(), self._steady())
+        return min(max(step.timeout - used, LEAST), step.timeout)
 
     async def _timed(self, step: Step, output: Output) -> Outcome:
         limit = self._time_left(step)
@@ -356,10 +367,15 @@ class _Drive:
 
     def _tell_running(self, key: str) -> None:
         if self.progress.steps[key].running_at is None:
-            self._tell(StepRunning(step=key, at=self._clock()))
+            self._tell(StepRunning(step=key, at=self._now()))
 
     def _end(self, key: str, outcome: Outcome) -> asyncio.Future[None]:
-        return self._tell(StepEnded(step=key, at=self._clock(), outcome=outcome))
+        return self._tell(StepEnded(step=key, at=self._now(), outcome=outcome))
+
+    def _now(self) -> datetime:
+        """The time for a fact: never before that of an earlier one, though the clock went back."""
+        self._latest = max(self._latest, self._clock())
+        return self._latest
 
     def _tell(self, fact: Fact) -> asyncio.Future[None]:
         self.progress = self.progress.apply(fact)

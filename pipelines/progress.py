@@ -13,6 +13,7 @@ from pydantic import AwareDatetime, Field, field_validator
 
 from pipelines.durations import format_duration
 from pipelines.plan import Plan
+from pipelines.uptime import Uptime
 from pipelines.values import Value
 
 MAX_SENTENCE = 140
@@ -94,6 +95,8 @@ class StepStarted(Value):
     kind: Literal["started"] = "started"
     step: str
     at: AwareDatetime
+    uptime: Uptime | None = None
+    """The same moment on a clock that nobody sets; by it time limits are kept."""
 
 
 class StepRunning(Value):
@@ -132,11 +135,20 @@ class StepProgress(Value):
     state: State = State.WAITING
     ready_at: AwareDatetime | None = None
     started_at: AwareDatetime | None = None
+    started_uptime: Uptime | None = None
     running_at: AwareDatetime | None = None
     ended_at: AwareDatetime | None = None
     outcome: Outcome | None = None
     carried_from: int | None = None
     """The attempt whose outcome it is, where that is an earlier one."""
+
+    def lasted(self, now: datetime, uptime: Uptime | None) -> float:
+        """Seconds since it was started, whatever was done to the wall clock meanwhile."""
+        if self.started_at is None:
+            return 0.0
+        steady = None if uptime is None else uptime.since(self.started_uptime)
+        # Started in another boot, or by an older Lading: the wall clock is all there is.
+        return (now - self.started_at).total_seconds() if steady is None else steady
 
 
 _WORST_FIRST = (State.CANCELLED, State.ERROR, State.FAILURE)
@@ -262,6 +274,17 @@ class Progress(Value):
             return State.RUNNING
         return next((state for state in _WORST_FIRST if state in states), State.SUCCESS)
 
+    @property
+    def latest(self) -> datetime:
+        """The time of the last fact; the earliest there is where there was none."""
+        times = (
+            at
+            for step in self.steps.values()
+            for at in (step.ready_at, step.started_at, step.running_at, step.ended_at)
+            if at is not None
+        )
+        return max(times, default=datetime.min.replace(tzinfo=UTC))
+
     def sentence(self) -> str:
         """One sentence for a commit status, at most 140 characters.
 
@@ -307,7 +330,11 @@ def _changes(
     if isinstance(fact, StepReady):
         return {"ready_at": before.ready_at or fact.at}
     if isinstance(fact, StepStarted):
-        return {"state": State.RUNNING, "started_at": before.started_at or fact.at}
+        return {
+            "state": State.RUNNING,
+            "started_at": before.started_at or fact.at,
+            "started_uptime": before.started_uptime or fact.uptime,
+        }
     if isinstance(fact, StepRunning):
         return {"state": State.RUNNING, "running_at": before.running_at or fact.at}
     return {"state": fact.outcome.state, "ended_at": fact.at, "outcome": fact.outcome}

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import fcntl
 import gc
 import os
 import signal
 import socket
 import sqlite3
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from pathlib import Path
@@ -34,6 +33,7 @@ from pipelines.registries.logins import Login
 from pipelines.source import Source
 from server import api, clock, logging, schedules, ui
 from server.actions import Actions
+from server.alone import alone
 from server.config import Settings
 from server.engine_watch import EngineWatch
 from server.hosts.factory import make_hosts
@@ -43,10 +43,10 @@ from server.metrics import Metrics, operations_routes
 from server.mirrors import MirrorKey, Mirrors
 from server.notices import Board
 from server.reporting import Reporting
-from server.store import Database, repositories, runs, soundness
+from server.store import Database, deliveries, repositories, runs, soundness
 from server.store.database import sqlite_path
-from server.store.migrations import upgrade
 from server.store.rows import RunRow
+from server.store.upgrading import bring_up_to_date
 from server.webhooks import Pressure, Webhooks
 from server.worker import Worker
 
@@ -63,10 +63,6 @@ class CannotListenError(LadingError):
     """The configured address and port cannot be had."""
 
 
-class AlreadyRunningError(LadingError):
-    """Another server uses the same data folder."""
-
-
 class Lading:
     """Every room of one server, wired.
 
@@ -80,6 +76,7 @@ class Lading:
         self.url = url
         data = settings.server.data
         self.database = Database(settings.database_url)
+        self.delivery_ids = deliveries.DeliveryIds(self.database.run(deliveries.newest_id))
         self.logs = LogStore(data / "logs", limit=settings.worker.log_limit)
         self.hosts = make_hosts(settings)
         self.mirrors = Mirrors(data / "mirrors")
@@ -224,6 +221,7 @@ class Lading:
             database=self.database,
             clock=clock.now,
             pressure=self.pressure,
+            new_id=self.delivery_ids.new,
             wake=self.intake.notify,
             count=self.metrics.delivery_answered,
             url=self.url,
@@ -309,30 +307,6 @@ def _server_id(data: Path) -> str:
     return path.read_text()
 
 
-@contextlib.contextmanager
-def alone(data: Path) -> Iterator[None]:
-    """Hold the data folder; two servers on one would take each other's work.
-
-    Raises:
-        AlreadyRunningError: Another process holds it.
-    """
-    data.mkdir(parents=True, exist_ok=True)
-    with (data / "lock").open("a+") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            file.seek(0)
-            message = (
-                f"another Lading (process {file.read().strip() or 'unknown'}) uses {data}: stop "
-                "it first, or set `server.data` to another folder"
-            )
-            raise AlreadyRunningError(message) from error
-        file.truncate(0)
-        file.write(str(os.getpid()))
-        file.flush()
-        yield
-
-
 class _Server(uvicorn.Server):
     """Tells open streams to end as soon as the process is asked to stop, and hands work over.
 
@@ -367,7 +341,8 @@ def serve(settings: Settings) -> None:
     """Serve until SIGTERM or SIGINT.
 
     Raises:
-        AlreadyRunningError: Another server uses the data folder.
+        AlreadyRunningError: Another server uses the data folder or the database.
+        BackupError: The database must be upgraded, and could not be copied before.
         CannotListenError: The address is taken.
         SchemaTooNewError: A newer Lading wrote the database.
         DatabaseDamagedError: The last stop was no clean one, and the database is damaged.
@@ -375,8 +350,9 @@ def serve(settings: Settings) -> None:
     """
     logging.configure(settings.server.log_format)
     _when_asked_to_stop(_leave)
-    with alone(settings.server.data), _sound_database(settings):
-        upgrade(settings.database_url)
+    database = sqlite_path(settings.database_url)
+    with alone(settings.server.data, database), _sound_database(settings):
+        bring_up_to_date(settings.database_url, at=clock.now())
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             runner.run(_serve(settings))
 

@@ -51,9 +51,17 @@ class LogWriter:
     Args:
         limit: Bytes kept. Where more comes, a line says so at once; from then on bytes are counted
             and dropped, and a last line tells how many.
+        clock: Nanoseconds since 1970.
     """
 
-    def __init__(self, path: Path, *, limit: int, wake: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        path: Path,
+        *,
+        limit: int,
+        wake: Callable[[], None],
+        clock: Callable[[], int] = time.time_ns,
+    ) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         mend(path)
         self._log: BinaryIO = path.open("ab", buffering=0)
@@ -63,6 +71,8 @@ class LogWriter:
         self._offset = self._log.tell()
         self._lines = _lines_in(path)
         self._last = _byte_before(path, self._offset)
+        self._clock = clock
+        self._at = 0
         self._uncounted: dict[int, int] = {}
         self.full = False
         """Whether the limit is reached."""
@@ -78,6 +88,7 @@ class LogWriter:
             self.dropped = sum(pieces.counts()[1].values()) if self.full else 0
             self._unsaid = last is not None and not last.kept
             self._gone_on = last is not None
+            self._at = 0 if last is None else last.at
 
     def write(self, stream: int, data: bytes) -> None:
         """Take bytes as they came."""
@@ -119,8 +130,9 @@ class LogWriter:
         self._uncounted.clear()
 
     def _record(self, stream: int, length: int, *, kept: bool = True) -> None:
+        self._at = max(self._at, self._clock())  # within a log, time never goes back
         piece = Piece(
-            at=time.time_ns(),
+            at=self._at,
             offset=self._offset,
             lines_before=self._lines,
             length=length,
@@ -158,11 +170,15 @@ class LogStore:
     Args:
         folder: Made when missing.
         limit: Bytes kept of one step's output.
+        clock: Nanoseconds since 1970.
     """
 
-    def __init__(self, folder: Path, *, limit: int) -> None:
+    def __init__(
+        self, folder: Path, *, limit: int, clock: Callable[[], int] = time.time_ns
+    ) -> None:
         self._folder = folder
         self._limit = limit
+        self._clock = clock
         self._channels: dict[Path, _Channel] = {}
         self._lock = threading.Lock()
 
@@ -171,7 +187,7 @@ class LogStore:
         path = self._path(run, attempt, step)
         with self._lock:
             channel = self._channels.setdefault(path, _Channel())
-        return LogWriter(path, limit=self._limit, wake=lambda: _wake(channel))
+        return LogWriter(path, limit=self._limit, wake=lambda: _wake(channel), clock=self._clock)
 
     def expect(self, run: int, attempt: int, step: str) -> None:
         """Something will be written to this log: who follows it from now on waits for that."""

@@ -120,6 +120,7 @@ class Reporting:
             status.id,
             version=status.version,
             error=str(error),
+            now=now,
             due_at=None if error.permanent else now + wait,
         )
         log.warning(

@@ -43,6 +43,7 @@ def _step_progress(row: StepRow) -> StepProgress:
         state=row.state,
         ready_at=row.ready_at,
         started_at=row.started_at,
+        started_uptime=row.started_uptime,
         running_at=row.running_at,
         ended_at=row.ended_at,
         outcome=outcome,

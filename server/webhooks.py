@@ -77,6 +77,7 @@ class Webhooks:
     """The routes below `/webhooks`.
 
     Args:
+        new_id: Gives each delivery its id, in the order they come.
         wake: Called when a delivery waits for intake.
         count: Called with (host, status code) for each answer.
         url: Lading's own address, without a slash at the end.
@@ -89,6 +90,7 @@ class Webhooks:
         database: Database,
         clock: Clock,
         pressure: Pressure,
+        new_id: Callable[[], str],
         wake: Callable[[], None],
         count: Callable[[str, int], None],
         url: str,
@@ -97,6 +99,7 @@ class Webhooks:
         self._database = database
         self._clock = clock
         self._pressure = pressure
+        self._new_id = new_id
         self._wake = wake
         self._count = count
         self._url = url
@@ -131,7 +134,7 @@ class Webhooks:
         else:
             verified = await asyncio.to_thread(self._check, host, headers, body)
         new = NewDelivery.model_construct(
-            id=delivery_verbs.new_id(),
+            id=self._new_id(),
             host=host.name,
             delivery_id=_delivery_id(verified, body),
             event_type=verified.event_type[:100],

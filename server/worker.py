@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 from contextlib import contextmanager
-from typing import Protocol
+from typing import Any, Protocol
 
 import structlog
 
@@ -162,16 +162,12 @@ class Worker:
             try:
                 run, recorder, earlier = await self._open(attempt, resumed=resumed)
                 # Read after `interrupt` can find us: who asked before that has written only this.
-                by = await self._database.read(run_verbs.cancelled_by, *key)
-                if by is None:
-                    await self._to_an_end(run, attempt, recorder, earlier)
-                else:
-                    await recorder.end(State.CANCELLED, f"cancelled by {by}")
+                if await self._database.read(run_verbs.cancelled_by, *key) is not None:
+                    self._cancels[key].set()
+                await self._to_an_end(run, attempt, recorder, earlier)
             finally:
                 self._cancels.pop(key, None)
                 self._free(key)
-            if by is not None and resumed:
-                await self._sweep()
 
     async def _to_an_end(
         self, run: RunRow, attempt: AttemptRow, recorder: Recorder, earlier: Progress | None
@@ -217,7 +213,12 @@ class Worker:
         begun = earlier is not None and any(step.started_at for step in earlier.steps.values())
         told = "run taken up" if begun else "run started"
         log.info(told, pipeline=run.pipeline, sha=run.sha)
-        source = await self._source(run)
+        cancelled = self._cancels[run.id, attempt.number]
+        # What an earlier process left is found first, to be stopped with its grace.
+        source = await self._source_unless(cancelled if earlier is None else asyncio.Event(), run)
+        if source is None:
+            await recorder.end(State.CANCELLED, "cancelled")
+            return
         plan = recorder.plan
         for step in plan.steps:
             if earlier is None or not earlier.steps[step.key].state.ended:
@@ -229,7 +230,7 @@ class Worker:
                 emit=recorder.emit,
                 outputs=lambda key: self._output(run.id, attempt.number, key),
                 clock=self._clock,
-                cancelled=self._cancels[run.id, attempt.number],
+                cancelled=cancelled,
                 grace=self._grace,
                 parallel_steps=self._parallel_steps,
                 earlier=earlier,
@@ -239,6 +240,19 @@ class Worker:
             for step in plan.steps:
                 self._logs.end(run.id, attempt.number, step.key)
         await recorder.flush()
+
+    async def _source_unless(self, cancelled: asyncio.Event, run: RunRow) -> Source | None:
+        """The commit's tree; None where somebody cancelled while its host was waited for."""
+        source = asyncio.ensure_future(self._source(run))
+        asked = asyncio.ensure_future(cancelled.wait())
+        either: set[asyncio.Future[Any]] = {source, asked}
+        try:
+            await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
+            return source.result() if source.done() else None
+        finally:
+            for one in either:
+                one.cancel()
+            await asyncio.wait(either)
 
     async def _source(self, run: RunRow) -> Source:
         """The commit's tree; intake has fetched it, unless the mirror was lost meanwhile."""

@@ -158,6 +158,7 @@ class House:
         self.database = Database(url)
         self.logs = LogStore(folder / "logs", limit=64 * 1024 * 1024)
         self.stopping = asyncio.Event()
+        self.delivery_ids = deliveries.DeliveryIds(None)
         self.interrupted: list[tuple[int, int]] = []
         self.woken = 0
         self.actions = Actions(
@@ -196,7 +197,7 @@ class House:
     def delivery(self, delivery_id: str = "d-1", **changes: object) -> DeliveryRow:
         """A delivery that waits."""
         fields: dict[str, object] = {
-            "id": deliveries.new_id(),
+            "id": self.delivery_ids.new(),
             "host": "forge",
             "delivery_id": delivery_id,
             "event_type": "push",

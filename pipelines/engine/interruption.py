@@ -20,6 +20,8 @@ T = TypeVar("T")
 
 _KNOCKING = 1.0
 """Seconds between two tries to reach an engine that is not there yet."""
+_LET_GO = 2.0
+"""Seconds in which a stream that was cut must have ended for the thread that reads it."""
 
 
 class Patience(Value):
@@ -78,6 +80,10 @@ class Interruption:
             with self._lock:
                 self._stream = None
             stream.close()
+
+    async def asked(self) -> None:
+        """Wait until the step shall stop."""
+        await self._event.wait()
 
     async def sleep(self, seconds: float) -> None:
         """Wait, but not when asked to stop: then raise StoppedError."""
@@ -146,13 +152,27 @@ class Watchdog:
 
         Raises:
             ExecutorUnavailableError: The engine is gone; the stream was cut.
+            StoppedError: The step shall stop, and the engine has not begun to answer: it waits for
+                a registry. The thread is left to find out, and reads nothing then.
         """
-        while not work.done():
-            await asyncio.wait({work}, timeout=self.every)
-            if not work.done():
-                try:
-                    await self.look()
-                except LadingError:
-                    interruption.cut()
-                    raise
+        asked = asyncio.ensure_future(interruption.asked())
+        either: set[asyncio.Future[Any]] = {work, asked}
+        try:
+            while not work.done():
+                await asyncio.wait(either, timeout=self.every, return_when=asyncio.FIRST_COMPLETED)
+                if asked.done():
+                    await asyncio.wait({work}, timeout=_LET_GO)
+                    if not work.done():
+                        raise StoppedError("the step was stopped")
+                elif not work.done():
+                    await self._look_or_cut(interruption)
+        finally:
+            asked.cancel()
         return work.result()
+
+    async def _look_or_cut(self, interruption: Interruption) -> None:
+        try:
+            await self.look()
+        except LadingError:
+            interruption.cut()
+            raise

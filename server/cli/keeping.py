@@ -7,7 +7,7 @@ from pathlib import Path
 
 from pipelines.durations import format_size
 from server import clock
-from server.app import alone
+from server.alone import alone
 from server.cli.settings import UsageError
 from server.config import Settings
 from server.store import backups
@@ -33,13 +33,13 @@ def restore(settings: Settings, file: Path) -> Iterator[str]:
     """Put a copy in place; yields what to tell.
 
     Raises:
-        AlreadyRunningError: A server uses the data folder.
+        AlreadyRunningError: A server uses the data folder or the database.
         UsageError: The database is no file.
         RestoreError: The file cannot be used.
     """
     database = _path(settings)
     data = settings.server.data
-    with alone(data):
+    with alone(data, database):
         done = backups.restore(
             file, database, at=clock.now(), least_run=_highest_run(data / "logs")
         )

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import itertools
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -31,12 +30,35 @@ _EARLIER = sa.select(deliveries.c.id).where(
     deliveries.c.delivery_id == sa.bindparam("delivery_id"),
 )
 
-_COUNT = itertools.count()
+_DIGITS = 20
+_BITS = 16
 
 
-def new_id() -> str:
-    """An id for a delivery that sorts by time: nanoseconds since 1970, then a running number."""
-    return f"{time.time_ns():016x}{next(_COUNT) & 0xFFFF:04x}"
+class DeliveryIds:
+    """Makes the ids of deliveries, which sort in the order in which they came.
+
+    An id is the time in nanoseconds since 1970, and 16 bits more; where the clock stands still or
+    has gone back, also while nobody served, it is the next one after the last.
+
+    Args:
+        after: The newest id that is stored; None where none is.
+        clock: Nanoseconds since 1970.
+    """
+
+    def __init__(self, after: str | None, *, clock: Callable[[], int] = time.time_ns) -> None:
+        self._last = 0 if after is None else int(after, 16)
+        self._clock = clock
+
+    def new(self) -> str:
+        """The next id. From one thread."""
+        self._last = max(self._last + 1, self._clock() << _BITS)
+        return f"{self._last:0{_DIGITS}x}"
+
+
+def newest_id(conn: Connection) -> str | None:
+    """The id of the delivery that came last; None where none has come."""
+    newest: str | None = conn.execute(sa.select(sa.func.max(deliveries.c.id))).scalar_one()
+    return newest
 
 
 def add_deliveries(conn: Connection, items: Sequence[NewDelivery]) -> Sequence[str]:

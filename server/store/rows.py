@@ -11,6 +11,7 @@ from pipelines.events import Event
 from pipelines.plan import Plan
 from pipelines.problems import Problem
 from pipelines.progress import Outcome, State
+from pipelines.uptime import Uptime
 from pipelines.values import Value
 from server.hosts.port import RepositoryRef, StatusState
 
@@ -172,6 +173,8 @@ class StepRow(Value):
     running_at: AwareDatetime | None
     ended_at: AwareDatetime | None
     outcome: Outcome | None
+    started_uptime: Uptime | None
+    """When it started, on a clock that nobody sets; None where an older Lading started it."""
     carried_from: int | None
     """The attempt that did it, where that is an earlier one."""
 
@@ -221,6 +224,8 @@ class StatusRow(Value):
     changed_at: AwareDatetime
     tries: int
     error: str | None
+    waits_since: AwareDatetime | None
+    """When `due_at` was set; None where an older Lading set it."""
 
 
 class TokenRow(Value):

@@ -132,7 +132,8 @@ def _changes(fact: Fact) -> dict[str, Any]:
         case StepReady():
             return {"ready_at": fact.at}
         case StepStarted():
-            return {"started_at": fact.at, "state": State.RUNNING}
+            uptime = {} if fact.uptime is None else {"started_uptime": fact.uptime.model_dump()}
+            return {"started_at": fact.at, "state": State.RUNNING, **uptime}
         case StepRunning():
             return {"running_at": fact.at}
         case StepEnded():
@@ -358,7 +359,8 @@ def _end_attempt(
 
 def _end_open_steps(conn: Connection, run: int, attempt: int, state: State, at: datetime) -> None:
     """Steps that no fact ended: what ran ends as the attempt does, what waited never started."""
-    for was, becomes in ((State.RUNNING, state), (State.WAITING, State.SKIPPED)):
+    waited = state if state is State.CANCELLED else State.SKIPPED
+    for was, becomes in ((State.RUNNING, state), (State.WAITING, waited)):
         conn.execute(
             sa.update(steps)
             .where(steps.c.run == run, steps.c.attempt == attempt, steps.c.state == was)

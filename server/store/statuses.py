@@ -44,6 +44,7 @@ def want_status(
         "description": description[:140],
         "target_url": target_url,
         "due_at": at,
+        "waits_since": at,
         "changed_at": at,
         "tries": 0,
         "error": None,
@@ -68,10 +69,18 @@ def want_status(
 
 
 def due_statuses(conn: Connection, host: str, *, now: datetime, limit: int) -> list[StatusRow]:
-    """Statuses that the host shall be told now: ends first, then the longest due."""
+    """Statuses that the host shall be told now: ends first, then the longest due.
+
+    One that has waited since a time that has not come yet is due, too: the clock went back, and
+    nobody knows how much of its wait is over. One try too many is better than an hour lost.
+    """
     query = (
         sa.select(statuses)
-        .where(statuses.c.host == host, statuses.c.due_at <= now)
+        .where(
+            statuses.c.host == host,
+            statuses.c.due_at.is_not(None),
+            sa.or_(statuses.c.due_at <= now, statuses.c.waits_since > now),
+        )
         .order_by(statuses.c.rank.desc(), statuses.c.due_at)
         .limit(limit)
     )
@@ -103,13 +112,14 @@ def status_failed(
     *,
     version: int,
     error: str,
+    now: datetime,
     due_at: datetime | None,
 ) -> None:
     """The host did not take that version; try again at `due_at`, or never where it is None."""
     conn.execute(
         sa.update(statuses)
         .where(statuses.c.id == id, statuses.c.version == version)
-        .values(due_at=due_at, error=error, tries=statuses.c.tries + 1)
+        .values(due_at=due_at, waits_since=now, error=error, tries=statuses.c.tries + 1)
     )
 
 
@@ -118,7 +128,7 @@ def postpone_host(conn: Connection, host: str, *, now: datetime, wait: timedelta
     conn.execute(
         sa.update(statuses)
         .where(statuses.c.host == host, statuses.c.due_at < now + wait)
-        .values(due_at=now + wait)
+        .values(due_at=now + wait, waits_since=now)
     )
 
 

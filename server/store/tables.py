@@ -153,6 +153,7 @@ steps = Table(
     Column("ended_at", Instant),
     Column("outcome", JSON),
     Column("carried_from", Integer),
+    Column("started_uptime", JSON),
     ForeignKeyConstraint(["run", "attempt"], ["attempts.run", "attempts.number"]),
 )
 
@@ -196,6 +197,7 @@ statuses = Table(
     Column("changed_at", Instant, nullable=False),
     Column("tries", Integer, nullable=False),
     Column("error", Text),
+    Column("waits_since", Instant),
     UniqueConstraint("repository", "sha", "context"),
     Index(None, "due_at"),
 )
@@ -209,4 +211,12 @@ tokens = Table(
     Column("created_at", Instant, nullable=False),
     Column("expires_at", Instant),
     Column("last_used_at", Instant),
+)
+
+upgrades = Table(
+    "upgrades",
+    metadata,
+    Column("revision", String(32), primary_key=True),
+    Column("version", Text, nullable=False),
+    Column("at", Instant, nullable=False),
 )

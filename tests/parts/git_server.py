@@ -96,6 +96,9 @@ class GitServer:
         self.folder = folder
         self.password = password
         self.redirect_to: str | None = None
+        self.answers = threading.Event()
+        """Cleared: every request is taken and waits."""
+        self.answers.set()
         self.seen: list[dict[str, str]] = []
         """The headers of every request, names in lower case."""
         self.url = ""
@@ -104,6 +107,7 @@ class GitServer:
         """Answer one request."""
         headers = {name.lower(): value for name, value in handler.headers.items()}
         self.seen.append(headers)
+        self.answers.wait(60)
         body = handler.rfile.read(int(headers.get("content-length", 0)))
         if self.redirect_to:
             handler.send_response(302)

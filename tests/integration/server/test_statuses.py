@@ -138,7 +138,9 @@ def test_a_failed_one_is_due_again_when_its_wait_is_over(outbox: Outbox) -> None
     (status,) = outbox.due()
     later = NOW + timedelta(seconds=30)
 
-    outbox.database.run(statuses.status_failed, status.id, version=1, error="502", due_at=later)
+    outbox.database.run(
+        statuses.status_failed, status.id, version=1, error="502", now=NOW, due_at=later
+    )
 
     assert outbox.due(later - timedelta(seconds=1)) == []
     (again,) = outbox.due(later)
@@ -155,6 +157,7 @@ def test_a_failure_of_an_old_version_does_not_hold_up_the_new_one(outbox: Outbox
         status.id,
         version=status.version,
         error="502",
+        now=NOW,
         due_at=NOW + timedelta(hours=1),
     )
 

@@ -76,6 +76,7 @@ class Door:
             database=self.database,
             clock=clock.now,
             pressure=Pressure(),
+            new_id=delivery_verbs.DeliveryIds(None).new,
             wake=self._wake,
             count=lambda host, status: self.answers.append((host, status)),
             url="https://ci.example",
