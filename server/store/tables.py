@@ -75,6 +75,7 @@ deliveries = Table(
     Column("state", String(20), nullable=False),
     Column("tries", Integer, nullable=False),
     Column("error", Text),
+    Column("emptied_at", Instant),
     UniqueConstraint("host", "delivery_id"),
     Index(None, "state", "id"),
 )
@@ -134,6 +135,7 @@ attempts = Table(
     Column("ended_at", Instant),
     Column("cancelled_at", Instant),
     Column("cancelled_by", Text),
+    Column("output_removed_at", Instant),
     Index(None, "state", "run"),
 )
 
@@ -197,6 +199,15 @@ statuses = Table(
     Column("error", Text),
     UniqueConstraint("repository", "sha", "context"),
     Index(None, "due_at"),
+)
+
+tallies = Table(
+    "tallies",
+    metadata,
+    Column("name", String(50), primary_key=True),
+    Column("count", BigInteger, nullable=False),
+    Column("last_at", Instant, nullable=False),
+    Column("note", Text, nullable=False),
 )
 
 tokens = Table(
