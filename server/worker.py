@@ -18,13 +18,15 @@ from pipelines.progress import Progress, State
 from pipelines.source import GitSource, Source
 from server.clock import Clock
 from server.hosts.port import Host
-from server.logs import LogStore
+from server.logs import LogStore, trouble
 from server.mirrors import MirrorError, MirrorKey, Mirrors
 from server.runs import Recorder, stored_progress
-from server.store import Database
+from server.store import Database, DatabaseBusyError
 from server.store import repositories as repository_verbs
 from server.store import runs as run_verbs
+from server.store import tallies as tally_verbs
 from server.store.rows import AttemptRow, RunRow
+from server.store.tallies import Tally
 
 log = structlog.get_logger(__name__)
 
@@ -49,6 +51,7 @@ class Worker:
         remove_leftovers: Removes what earlier processes left on the engine.
         tell: Called when a status waits to be told.
         run_url: A run's page, by its number.
+        held: Whether no new attempt may be taken now; those that run go on.
     """
 
     def __init__(
@@ -66,6 +69,7 @@ class Worker:
         remove_leftovers: Callable[[], Awaitable[None]],
         tell: Callable[[], None],
         run_url: Callable[[int], str],
+        held: Callable[[], bool] = lambda: False,
     ) -> None:
         self._database = database
         self._logs = logs
@@ -79,6 +83,7 @@ class Worker:
         self._remove_leftovers = remove_leftovers
         self._tell = tell
         self._run_url = run_url
+        self._held = held
         self._waiting = asyncio.Event()
         self._cancels: dict[tuple[int, int], asyncio.Event] = {}
         self._tasks: set[asyncio.Task[None]] = set()
@@ -108,7 +113,7 @@ class Worker:
             await self._recover()
             while True:
                 self._waiting.clear()
-                if self._full() or not await self._take():
+                if self._held() or self._full() or not await self._take():
                     await self._wait()
         finally:
             for task in self._tasks:
@@ -124,7 +129,11 @@ class Worker:
         self._waiting.set()
 
     async def _take(self) -> bool:
-        attempt = await self._database.write(run_verbs.claim_attempt, at=self._clock())
+        try:
+            attempt = await self._database.write(run_verbs.claim_attempt, at=self._clock())
+        except DatabaseBusyError as error:
+            log.warning("no attempt is taken now", why=str(error))
+            return False
         if attempt is None:
             return False
         self._begin(attempt, resumed=False)
@@ -162,6 +171,9 @@ class Worker:
         except LadingError as error:
             log.warning("attempt could not be run", why=str(error))
             await recorder.end(State.ERROR, str(error))
+        except OSError as error:
+            log.warning("attempt could not use a disk", why=str(error))
+            await recorder.end(State.ERROR, f"{trouble(error)}: mend that, then re-run")
         except Exception as error:
             log.exception("attempt broke off")
             await recorder.end(
@@ -259,5 +271,10 @@ class Worker:
             if attempt.cancelled_at is not None:
                 _, recorder, _ = await self._open(attempt, resumed=True)
                 await recorder.end(State.CANCELLED, f"cancelled by {attempt.cancelled_by}")
+        adopted = sum(attempt.cancelled_at is None for attempt in unfinished)
+        if adopted:
+            await self._database.write_patiently(
+                tally_verbs.count, Tally.ADOPTED, at=self._clock(), by=adopted
+            )
         if unfinished:
             await self._remove_leftovers()

@@ -218,7 +218,7 @@ class RunningStep:
                 self._killing.cancel()
         if code is None:
             message = "the container was removed while it ran, not by Lading: run again"
-            return Outcome(state=State.ERROR, message=message)
+            return Outcome(state=State.ERROR, message=message, lost=True)
         if code == 0:
             return Outcome(state=State.SUCCESS, exit_code=0)
         if self._adopted and code in _ENDED_BY_ENGINE:
@@ -228,7 +228,7 @@ class RunningStep:
                 "the container engine was stopped or restarted while the step ran "
                 f"(exit code {code}): run again"
             )
-            return Outcome(state=State.ERROR, exit_code=code, message=message)
+            return Outcome(state=State.ERROR, exit_code=code, message=message, lost=True)
         killed = await self._out_of_memory(code)
         message = describe(code, out_of_memory=killed, memory=self._limits.memory)
         return Outcome(state=State.FAILURE, exit_code=code, message=message)

@@ -6,6 +6,7 @@ https://docs.docker.com/reference/api/engine/version/v1.41/#tag/Container/operat
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Callable, Iterable, Iterator
 from typing import Protocol
 
@@ -16,6 +17,7 @@ READ = 256 * 1024
 """Bytes asked of the socket at once: a read per frame would cost more than the copying."""
 
 _HEADER = 8
+_FULL = (errno.ENOSPC, errno.EDQUOT)
 
 Write = Callable[[int, bytes], None]
 
@@ -35,7 +37,10 @@ class StoredOutput:
         try:
             self._output.write(stream, data)
         except OSError as error:
-            message = f"the step's output could not be stored: {error.strerror or error}"
+            where = f" in {error.filename}" if error.filename else ""
+            message = f"the step's output could not be stored{where}: {error.strerror or error}"
+            if error.errno in _FULL:
+                message += "; make room on that disk, then re-run"
             raise OutputError(message) from error
 
 
