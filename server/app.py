@@ -32,16 +32,21 @@ from pipelines.source import Source
 from server import api, clock, logging, schedules, ui
 from server.actions import Actions
 from server.config import Settings
+from server.disks import DiskWatch
 from server.hosts.factory import make_hosts
+from server.housekeeping import BuildCache, Housekeeping
 from server.intake import Intake
 from server.logs import LogStore
 from server.metrics import Metrics, operations_routes
 from server.mirrors import MirrorKey, Mirrors
+from server.notices import Board
+from server.operations import Operations
 from server.reporting import Reporting
 from server.store import Database, repositories, runs, soundness
 from server.store.database import sqlite_path
 from server.store.migrations import upgrade
 from server.store.rows import RunRow
+from server.upkeep import Upkeep, disk_folders
 from server.webhooks import Pressure, Webhooks
 from server.worker import Worker
 
@@ -67,11 +72,13 @@ class Lading:
     Args:
         settings: The checked configuration.
         url: The address people reach it under, without a slash at the end.
+        unclean: Whether the server before did not stop by itself.
     """
 
-    def __init__(self, settings: Settings, *, url: str) -> None:
+    def __init__(self, settings: Settings, *, url: str, unclean: bool = False) -> None:
         self.settings = settings
         self.url = url
+        self.board = Board()
         data = settings.server.data
         self.database = Database(settings.database_url)
         self.logs = LogStore(data / "logs", limit=settings.worker.log_limit)
@@ -108,6 +115,39 @@ class Lading:
             run_url=self.run_url,
         )
         self.metrics = Metrics(CollectorRegistry())
+        self.disks = DiskWatch(
+            folders=disk_folders(settings),
+            settings=settings.disk,
+            board=self.board,
+            clock=clock.now,
+            room_again=self.worker.notify,
+        )
+        self.operations = Operations(
+            database=self.database,
+            engine_answers=self.engine_answers,
+            board=self.board,
+            disks=lambda: self.disks.disks,
+            data=data,
+            clock=clock.now,
+        )
+        self.housekeeping = Housekeeping(
+            database=self.database,
+            logs=self.logs,
+            engine=BuildCache(self.engine),
+            settings=settings.retention,
+            clock=clock.now,
+            busy=lambda: bool(self.worker.active),
+            scarce=lambda: bool(self.board.notices),
+        )
+        self.upkeep = Upkeep(
+            database=self.database,
+            disks=self.disks,
+            housekeeping=self.housekeeping,
+            clock=clock.now,
+            data=data,
+            engine_folder=lambda: self.engine.data_root if self.engine.is_connected else None,
+            unclean=unclean,
+        )
 
     def run_url(self, run: int) -> str:
         """A run's page."""
@@ -128,6 +168,7 @@ class Lading:
             remove_leftovers=self._remove_leftovers,
             tell=self.reporting.notify,
             run_url=self.run_url,
+            held=lambda: self.board.paused,
         )
 
     def _executor(self, *, run: RunRow, attempt: int, plan: Plan, source: Source) -> EngineExecutor:
@@ -207,11 +248,10 @@ class Lading:
                         clock=clock.now,
                         base_url=self.url,
                         stopping=self.stopping,
+                        operations=self.operations,
                     ),
                 ),
-                *operations_routes(
-                    self.metrics, database=self.database, engine_answers=self.engine_answers
-                ),
+                *operations_routes(self.metrics, self.operations),
                 *ui.routes(
                     database=self.database,
                     logs=self.logs,
@@ -220,6 +260,7 @@ class Lading:
                     base_url=self.url,
                     public=self.settings.server.public,
                     stopping=self.stopping,
+                    operations=self.operations,
                 ),
             ],
             lifespan=self._lifespan,
@@ -227,17 +268,22 @@ class Lading:
 
     @contextlib.asynccontextmanager
     async def _lifespan(self, _app: Starlette) -> AsyncIterator[None]:
+        await self.upkeep.look_at_disks()  # before any run is taken
         tasks = [
-            asyncio.create_task(_kept_running(name, room))
-            for name, room in (
-                ("intake", self.intake.run),
-                ("worker", self.worker.run),
-                ("reporting", self.reporting.run),
-            )
+            asyncio.create_task(self.upkeep.count_start()),
+            *(
+                asyncio.create_task(_kept_running(name, room))
+                for name, room in (
+                    ("intake", self.intake.run),
+                    ("worker", self.worker.run),
+                    ("reporting", self.reporting.run),
+                )
+            ),
         ]
         jobs = {
             "leftovers": (schedules.every_minute(), self._remove_leftovers),
             "mirrors": (schedules.every_night(), self._maintain_mirrors),
+            **self.upkeep.jobs(),
         }
         try:
             async with schedules.ticking(jobs):
@@ -321,10 +367,11 @@ def serve(settings: Settings) -> None:
     for asked in (signal.SIGTERM, signal.SIGINT):
         # Uvicorn raises the signal once more when it has stopped; by then we are done with it.
         signal.signal(asked, _done)
+    unclean = soundness.stopped_uncleanly(settings.server.data)
     with alone(settings.server.data), _sound_database(settings):
         upgrade(settings.database_url)
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-            runner.run(_serve(settings))
+            runner.run(_serve(settings, unclean=unclean))
 
 
 def _sound_database(settings: Settings) -> contextlib.AbstractContextManager[None]:
@@ -357,12 +404,14 @@ def _listen(address: str, port: int) -> socket.socket:
         raise CannotListenError(message) from error
 
 
-async def _serve(settings: Settings) -> None:
+async def _serve(settings: Settings, *, unclean: bool) -> None:
     server = settings.server
     listener = _listen(server.address, server.port)
     port = listener.getsockname()[1]
     shown = f"[{server.address}]" if ":" in server.address else server.address
-    lading = Lading(settings, url=(server.url or f"http://{shown}:{port}").rstrip("/"))
+    lading = Lading(
+        settings, url=(server.url or f"http://{shown}:{port}").rstrip("/"), unclean=unclean
+    )
     config = uvicorn.Config(
         lading.app(),
         http="httptools",

@@ -4,25 +4,43 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from datetime import UTC
+from datetime import UTC, datetime, timedelta
 
 import structlog
 from apscheduler.schedulers.asyncio import AsyncIOScheduler
 from apscheduler.triggers.base import BaseTrigger
 from apscheduler.triggers.cron import CronTrigger
+from apscheduler.triggers.date import DateTrigger
 from apscheduler.triggers.interval import IntervalTrigger
 
 log = structlog.get_logger(__name__)
 
 SWEEP_SECONDS = 60
+LOOK_SECONDS = 5
+SOON_SECONDS = 180
 QUIET_HOUR = 3  # UTC
 
-Job = Callable[[], Awaitable[None]]
+Job = Callable[[], Awaitable[object]]
 
 
 def every_minute() -> BaseTrigger:
     """For what must not wait long."""
     return IntervalTrigger(seconds=SWEEP_SECONDS, timezone=UTC)
+
+
+def every_few_seconds() -> BaseTrigger:
+    """For looks that cost nothing, at what may change quickly."""
+    return IntervalTrigger(seconds=LOOK_SECONDS, timezone=UTC)
+
+
+def now_and_then() -> BaseTrigger:
+    """For what waits for a quiet moment."""
+    return IntervalTrigger(minutes=10, timezone=UTC)
+
+
+def soon() -> BaseTrigger:
+    """Once, a while after the start, when what waited then has been taken up."""
+    return DateTrigger(datetime.now(UTC) + timedelta(seconds=SOON_SECONDS), timezone=UTC)
 
 
 def every_night() -> BaseTrigger:

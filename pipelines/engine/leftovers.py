@@ -23,7 +23,7 @@ def remove_attempt(client: Client, attempt: Attempt) -> None:
     for container in client.containers(all=True, filters=filters):
         _remove_container(client, str(container["Id"]))
     for volume in client.volumes(filters=filters)["Volumes"] or []:
-        _quietly(partial(client.remove_volume, volume["Name"], force=True))
+        quietly(partial(client.remove_volume, volume["Name"], force=True))
     _untag(client, lambda tag: tag == attempt_tag(attempt))
 
 
@@ -53,7 +53,7 @@ def remove_leftovers(client: Client, server: str, keep: set[tuple[str, int]]) ->
     found: list[dict[str, Any]] = client.volumes(filters=filters)["Volumes"] or []
     volumes = [volume for volume in found if left(volume["Labels"])]
     for volume in volumes:
-        _quietly(partial(client.remove_volume, volume["Name"], force=True))
+        quietly(partial(client.remove_volume, volume["Name"], force=True))
     kept = {
         attempt_tag(Attempt(server=server, run=run, attempt=attempt, repository=""))
         for run, attempt in keep
@@ -78,15 +78,16 @@ def _untag(client: Client, wanted: Callable[[str], bool]) -> int:
         if wanted(name.rpartition(":")[2])
     ]
     for name in names:
-        _quietly(partial(client.remove_image, name, noprune=True))
+        quietly(partial(client.remove_image, name, noprune=True))
     return len(names)
 
 
 def _remove_container(client: Client, container: str) -> None:
-    _quietly(partial(client.remove_container, container, force=True, v=True))
+    quietly(partial(client.remove_container, container, force=True, v=True))
 
 
-def _quietly(remove: Callable[[], object]) -> None:
+def quietly(remove: Callable[[], object]) -> None:
+    """Remove something; that it is gone already, or in use by somebody else, is fine."""
     try:
         remove()
     except NotFound:

@@ -121,8 +121,8 @@ def _bound(key: shape.Key | None, detail: ErrorDetails) -> str:
     if written == "size" and "ge" in context:
         return f"{right}, at least {context['ge'] // 2**20}MiB"
     if written == "duration" and {"ge", "gt"} & set(context):
-        least = context.get("ge", context.get("gt"))
-        return f"{right}, {'at least' if 'ge' in context else 'more than'} {_written(least)}"
+        bound = "at least" if "ge" in context else "more than"
+        return f"{right}, {bound} {_written(context[min({'ge', 'gt'} & set(context))])}"
     return right
 
 

@@ -94,6 +94,7 @@ decisions = Table(
     Column("duplicate_of", Integer, ForeignKey("decisions.id")),
     Column("decided_at", Instant, nullable=False),
     UniqueConstraint("repository", "event_key"),
+    Index(None, "duplicate_of"),
 )
 
 runs = Table(
@@ -199,6 +200,7 @@ statuses = Table(
     Column("error", Text),
     UniqueConstraint("repository", "sha", "context"),
     Index(None, "due_at"),
+    Index(None, "run"),
 )
 
 tallies = Table(

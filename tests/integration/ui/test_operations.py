@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
-
 import pytest
 from prometheus_client import CollectorRegistry
 from prometheus_client.parser import text_string_to_metric_families
@@ -11,31 +9,15 @@ from starlette.applications import Starlette
 from starlette.testclient import TestClient
 
 from pipelines.problems import ExecutorUnavailableError
-from server import metrics as room
+from server import operations as room
 from server.metrics import Metrics, operations_routes
 from server.store import deliveries, runs
-from tests.builders import House
-
-
-class Engine:
-    """Answers, or raises what it was given."""
-
-    def __init__(self) -> None:
-        self.fault: Exception | None = None
-        self.hangs = False
-        self.asked = 0
-
-    async def __call__(self) -> None:
-        self.asked += 1
-        if self.hangs:
-            await asyncio.Event().wait()
-        if self.fault is not None:
-            raise self.fault
+from tests.builders import EngineDouble, House
 
 
 @pytest.fixture
-def engine() -> Engine:
-    return Engine()
+def engine(house: House) -> EngineDouble:
+    return house.engine
 
 
 @pytest.fixture
@@ -44,11 +26,8 @@ def metrics() -> Metrics:
 
 
 @pytest.fixture
-def client(house: House, engine: Engine, metrics: Metrics) -> TestClient:
-    routes = operations_routes(
-        metrics, database=house.database, engine_answers=engine, clock=house.clock
-    )
-    return TestClient(Starlette(routes=routes))
+def client(house: House, metrics: Metrics) -> TestClient:
+    return TestClient(Starlette(routes=operations_routes(metrics, house.operations)))
 
 
 def sample(client: TestClient, name: str, **labels: str) -> float | None:
@@ -59,7 +38,9 @@ def sample(client: TestClient, name: str, **labels: str) -> float | None:
     return None
 
 
-def test_the_process_is_alive_whatever_the_engine_does(client: TestClient, engine: Engine) -> None:
+def test_the_process_is_alive_whatever_the_engine_does(
+    client: TestClient, engine: EngineDouble
+) -> None:
     engine.hangs = True
 
     assert client.get("/healthz").text == "ok\n"
@@ -68,11 +49,14 @@ def test_the_process_is_alive_whatever_the_engine_does(client: TestClient, engin
 def test_it_is_ready_when_database_and_engine_are(client: TestClient) -> None:
     response = client.get("/readyz")
 
-    assert (response.status_code, response.json()) == (200, {"ready": True, "faults": {}})
+    assert (response.status_code, response.json()) == (
+        200,
+        {"ready": True, "faults": {}, "notices": []},
+    )
 
 
 def test_it_is_not_ready_without_the_engine_and_says_why(
-    client: TestClient, engine: Engine
+    client: TestClient, engine: EngineDouble
 ) -> None:
     engine.fault = ExecutorUnavailableError("the engine does not answer: start it")
 
@@ -83,7 +67,7 @@ def test_it_is_not_ready_without_the_engine_and_says_why(
 
 
 def test_an_engine_that_hangs_does_not_hang_the_answer(
-    client: TestClient, engine: Engine, monkeypatch: pytest.MonkeyPatch
+    client: TestClient, engine: EngineDouble, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(room, "CHECK_SECONDS", 0.05)
     engine.hangs = True
@@ -91,7 +75,7 @@ def test_an_engine_that_hangs_does_not_hang_the_answer(
     assert "does not answer" in client.get("/readyz").json()["faults"]["engine"]
 
 
-def test_many_who_ask_make_one_check(client: TestClient, engine: Engine) -> None:
+def test_many_who_ask_make_one_check(client: TestClient, engine: EngineDouble) -> None:
     for _ in range(5):
         client.get("/readyz")
 

@@ -22,4 +22,7 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("name", name=op.f("pk_tallies")),
     )
     op.add_column("deliveries", sa.Column("emptied_at", Instant(), nullable=True))
+    # What is removed is looked for by these; without them each removal would read whole tables.
+    op.create_index(op.f("ix_decisions_duplicate_of"), "decisions", ["duplicate_of"])
+    op.create_index(op.f("ix_statuses_run"), "statuses", ["run"])
     op.add_column("attempts", sa.Column("output_removed_at", Instant(), nullable=True))
