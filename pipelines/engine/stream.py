@@ -37,11 +37,17 @@ class StoredOutput:
         try:
             self._output.write(stream, data)
         except OSError as error:
-            where = f" in {error.filename}" if error.filename else ""
-            message = f"the step's output could not be stored{where}: {error.strerror or error}"
-            if error.errno in _FULL:
-                message += "; make room on that disk, then re-run"
-            raise OutputError(message) from error
+            raise OutputError(_trouble(error)) from error
+
+
+def _trouble(error: OSError) -> str:
+    """What is wrong, in words that name the disk: first what a commit's status has room for."""
+    if error.errno in _FULL:
+        return (
+            "the disk of Lading's logs is full, so output could not be stored: make room there"
+            f" ({error.filename or error}), then re-run"
+        )
+    return f"the step's output could not be stored: {error}"
 
 
 class Raw(Protocol):
