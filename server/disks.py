@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime
 from pathlib import Path
 
 import structlog
@@ -110,6 +111,16 @@ def words(disk: Disk, settings: DiskSettings) -> str:
     )
 
 
+def notice(disks: Sequence[Disk], settings: DiskSettings, at: datetime) -> Notice | None:
+    """What people must know of these disks; None where all have room."""
+    scarce = [disk for disk in disks if disk.level is not None]
+    if not scarce:
+        return None
+    worst = min(scarce, key=lambda disk: disk.level is Level.WARNING)
+    level = worst.level or Level.WARNING
+    return Notice(part=PART, level=level, text=words(worst, settings), since=at)
+
+
 class DiskWatch:
     """Looks at the disks and puts up a notice while one is nearly full.
 
@@ -143,16 +154,12 @@ class DiskWatch:
         """Look once, and put the notice up or take it down."""
         was_paused = self._board.paused
         self.disks = await asyncio.to_thread(look, dict(self._folders), self._settings)
-        scarce = [disk for disk in self.disks if disk.level is not None]
-        if scarce:
-            self._tell(min(scarce, key=lambda disk: disk.level is Level.WARNING))
+        told = notice(self.disks, self._settings, self._clock())
+        shown = [str(disk) for disk in self.disks]
+        if told is not None:
+            if self._board.put(told):
+                log.warning(told.text, level=str(told.level), disks=shown)
         elif self._board.take_down(PART):
-            log.info("the disks have room again", disks=[str(disk) for disk in self.disks])
+            log.info("the disks have room again", disks=shown)
         if was_paused and not self._board.paused:
             self._room_again()
-
-    def _tell(self, disk: Disk) -> None:
-        text = words(disk, self._settings)
-        level = disk.level or Level.WARNING
-        if self._board.put(Notice(part=PART, level=level, text=text, since=self._clock())):
-            log.warning("disk is nearly full", level=str(level), disk=str(disk), what=text)

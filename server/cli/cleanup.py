@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator, Iterator
 from concurrent.futures import ThreadPoolExecutor
 
 from pipelines.engine.client import Engine
-from server import clock, marks
+from server import clock, logging, marks
 from server.app import alone
 from server.cli.tokens import opened
 from server.config import Settings
@@ -25,6 +25,7 @@ _LOOK = 0.5
 
 def would_go(settings: Settings) -> Iterator[str]:
     """What a cleanup would remove; nothing is changed."""
+    logging.configure(settings.server.log_format)
     with opened(settings) as database:
         gone = asyncio.run(_look(settings, database))
     yield f"Would go: {gone.sentence}"
@@ -36,6 +37,7 @@ def clean(settings: Settings) -> Iterator[str]:
 
     Beside a server it is the server that does it: one process writes the database.
     """
+    logging.configure(settings.server.log_format)
     data = settings.server.data
     process = marks.server_process(data)
     if process is None:

@@ -6,10 +6,9 @@ import asyncio
 from collections.abc import Iterator
 
 from pipelines.engine.client import connect
-from server import clock, marks, telling
+from server import clock, disks, marks, telling
 from server.cli.tokens import opened
 from server.config import Settings
-from server.disks import DiskWatch
 from server.notices import Board
 from server.operations import Operations, Report
 from server.store import Database
@@ -33,19 +32,15 @@ def lines(settings: Settings) -> Iterator[str]:
 
 async def _report(settings: Settings, database: Database) -> Report:
     board = Board()
-    disks = DiskWatch(
-        folders=disk_folders(settings),
-        settings=settings.disk,
-        board=board,
-        clock=clock.now,
-        room_again=lambda: None,
-    )
-    await disks.look()
+    found = await asyncio.to_thread(disks.look, disk_folders(settings), settings.disk)
+    notice = disks.notice(found, settings.disk, clock.now())
+    if notice is not None:
+        board.put(notice)
     return await Operations(
         database=database,
         engine_answers=lambda: asyncio.to_thread(_engine, settings.engine.url),
         board=board,
-        disks=lambda: disks.disks,
+        disks=lambda: found,
         data=settings.server.data,
         clock=clock.now,
     ).report()
