@@ -39,25 +39,26 @@ def told(report: Report) -> list[Told]:
 
 def _runs(report: Report) -> str:
     running = report.runs.get(State.RUNNING, 0)
-    runs = "None runs" if not running else f"{running} run" + ("s" if running == 1 else "")
-    return f"{runs}; {_waiting(report.queue, 'none waits')}."
+    runs = "1 runs" if running == 1 else f"{running or 'None'} run{'' if running else 's'}"
+    return f"{runs}; {_waiting(report.queue)}."
 
 
-def _waiting(backlog: Backlog, none: str) -> str:
-    """`3 wait, the oldest for 2 min`."""
+def _waiting(backlog: Backlog, what: str = "") -> str:
+    """`3 wait to be read, the oldest for 2 min`."""
     if not backlog.count:
-        return none
+        return f"none waits{what}"
     age = format_duration(backlog.age)
-    return (
-        f"1 waits, for {age}"
-        if backlog.count == 1
-        else f"{backlog.count} wait, the oldest for {age}"
-    )
+    if backlog.count == 1:
+        return f"1 waits{what}, for {age}"
+    return f"{backlog.count} wait{what}, the oldest for {age}"
+
+
+def _sentence(text: str) -> str:
+    return f"{text[0].upper()}{text[1:]}."
 
 
 def _deliveries(report: Report) -> Iterator[Told]:
-    text = _waiting(report.deliveries, "none waits")
-    yield Told(part="Deliveries", text=f"{text[0].upper()}{text[1:]} to be read.")
+    yield Told(part="Deliveries", text=_sentence(_waiting(report.deliveries, " to be read")))
     aside = report.quarantined
     if aside.count:
         what = "One is set aside" if aside.count == 1 else f"{aside.count} are set aside"
@@ -69,25 +70,23 @@ def _deliveries(report: Report) -> Iterator[Told]:
 
 
 def _statuses(report: Report) -> Iterator[Told]:
-    text = _waiting(report.outbox, "none waits")
-    yield Told(part="Statuses", text=f"{text[0].upper()}{text[1:]} to be told to a host.")
+    text = _waiting(report.outbox, " to be told to a host")
+    yield Told(part="Statuses", text=_sentence(text))
     for one in report.hosts:
         if (wait := (one.next_try - report.at).total_seconds()) > 0:
-            told = f"{one.statuses} of them wait" if one.statuses > 1 else "one waits"
-            text = f"{told} for {one.host}, which is asked again in {format_duration(wait)}."
-            yield Told(part=f"Host {one.host}", text=text)
+            what = f"{one.statuses} of them wait" if one.statuses > 1 else "one waits"
+            text = f"{what} for {one.host}, which is asked again in {format_duration(wait)}"
+            yield Told(part=f"Host {one.host}", text=_sentence(text))
 
 
 def _engine(report: Report) -> Told:
     if report.engine_fault:
-        text = report.engine_fault
-        return Told(part="Engine", text=f"{text[0].upper()}{text[1:]}.", level=Level.WARNING)
+        return Told(part="Engine", text=_sentence(report.engine_fault), level=Level.WARNING)
     return Told(part="Engine", text="It answers.")
 
 
 def _disk(disk: Disk) -> Told:
-    text = str(disk)
-    return Told(part="Disk", text=f"{text[0].upper()}{text[1:]}.", level=disk.level)
+    return Told(part="Disk", text=_sentence(str(disk)), level=disk.level)
 
 
 def _backup(report: Report) -> str:

@@ -26,7 +26,7 @@ from server.store import Database, DatabaseBusyError
 from server.ui import times
 from server.ui.assets import Assets
 from server.ui.origin import ForeignOriginError, FormError, check_origin
-from server.ui.text import clean, web_address
+from server.ui.text import clean, coded, web_address
 
 TEMPLATES = Path(__file__).parent / "templates"
 COOKIE = "lading_token"
@@ -234,6 +234,7 @@ def _environment(assets: Assets, clock: Clock) -> jinja2.Environment:
         ago=lambda at: times.ago(at, clock()),
         instant=times.instant,
         web_address=web_address,
+        coded=coded,
     )
     environment.globals.update(asset=assets.address, State=State)
     return environment

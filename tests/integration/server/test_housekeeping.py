@@ -18,7 +18,7 @@ from pipelines.progress import State
 from server import housekeeping as room
 from server.config import RetentionSettings
 from server.housekeeping import Gone, Housekeeping
-from server.store import deliveries, runs, tallies
+from server.store import deliveries, retention, runs, tallies
 from server.store.rows import DecisionOutcome, RunRow
 from server.store.tallies import Tally
 from tests.builders import House, event
@@ -166,7 +166,7 @@ def test_a_run_that_is_started_again_just_then_stays(kept: Kept) -> None:
     before = kept.house.clock() - timedelta(days=90)
     kept.house.database.run(runs.add_attempt, old.id, reason="re-run", at=kept.house.clock())
 
-    gone = kept.house.database.run(room.verbs.remove_runs, [old.id], before=before)
+    gone = kept.house.database.run(retention.remove_runs, [old.id], before=before)
 
     assert gone == []
     assert kept.known(old)

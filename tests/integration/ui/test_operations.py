@@ -217,7 +217,7 @@ def test_the_page_tells_in_sentences_how_the_server_does(house: House, person: T
     page = person.get("/operations").text
 
     assert "None runs; 3 wait, the oldest for 2 min 5 s." in page
-    assert "1 waits, for 5 s to be read." in page
+    assert "1 waits to be read, for 5 s." in page
     assert "One is set aside, since 5 s" in page
     assert "The disk of database: 1 GiB of 16 GiB free (6 %)." in page
     assert 'href="/operations" aria-current="page"' in page
