@@ -16,6 +16,8 @@ import pytest
 from pydantic import SecretStr
 
 from pipelines.progress import State
+from scripts.parts import base_image
+from scripts.parts.engine import private_engine
 from server.config import DatabaseSettings, DiskSettings, GitHubSettings, Settings
 from server.store.database import sqlite_url
 from tests.doubles.base import Delivery, serve, wait_until
@@ -251,6 +253,37 @@ def test_a_full_disk_of_logs_fails_the_run_that_fills_it_by_name_and_no_other(
     assert step.outcome is not None
     assert str(logs_disk.disk.path) in step.outcome.message
     assert logs_disk.server.ended(quiet).state is State.SUCCESS
+
+
+@pytest.fixture
+def engine_disk(tmp_path: Path) -> Iterator[House]:
+    """An engine of its own, which keeps images, containers and workspaces on the small disk."""
+    with (
+        small_disk(tmp_path / "engine", size=96 * MIB) as disk,
+        private_engine(tmp_path / "engine") as url,
+        house(
+            tmp_path, disk, engine=url, image=base_image.busybox(url), change=lambda made: made
+        ) as made,
+    ):
+        yield made
+
+
+def test_a_full_disk_of_the_engine_fails_the_run_by_name_and_the_next_waits_for_room(
+    engine_disk: House,
+) -> None:
+    filling = engine_disk.run_of(engine_disk.pushed("dd if=/dev/zero of=/workspace/x bs=1M; false"))
+    ended = engine_disk.server.ended(filling)
+    assert ended.state is State.FAILURE
+    assert ended.sentence.startswith("test.unit failed: a disk was full (No space left on device)")
+
+    engine_disk.disk.fill()
+    engine_disk.look()
+    waiting = engine_disk.run_of(engine_disk.pushed("true"))
+    assert engine_disk.server.run(waiting).state is State.WAITING
+    assert "the disk of engine is nearly full" in engine_disk.page()
+
+    engine_disk.disk.make_room()
+    assert engine_disk.server.ended(waiting).state is State.SUCCESS
 
 
 def test_after_a_full_disk_of_logs_runs_go_on_without_a_restart(logs_disk: House) -> None:

@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipelines.engine.stream import Demultiplexer, OutputError, StoredOutput, pump, read_pieces
+from pipelines.progress import Outcome, State
 from pipelines.testing import MemoryOutput
 
 Frames = list[tuple[int, bytes]]
@@ -73,5 +74,38 @@ def test_a_full_disk_is_not_taken_for_a_broken_engine() -> None:
             del stream, data
             raise OSError(errno.ENOSPC, "No space left on device")
 
-    with pytest.raises(OutputError, match="could not be stored: No space left on device"):
+    with pytest.raises(OutputError, match="the disk of Lading's logs is full"):
         StoredOutput(Full()).write(1, b"x")
+
+
+class Kept:
+    """An output with room."""
+
+    def write(self, stream: int, data: bytes) -> None:
+        """Take it."""
+
+
+@pytest.mark.parametrize(
+    "pieces", [(b"cp: No space left on device\n",), (b"No space", b" left on device")]
+)
+def test_a_step_that_failed_for_want_of_room_says_so(pieces: tuple[bytes, ...]) -> None:
+    output = StoredOutput(Kept())
+    for piece in pieces:
+        output.write(1, piece)
+    failed = Outcome(state=State.FAILURE, exit_code=1, message="exit code 1")
+    passed = Outcome(state=State.SUCCESS, exit_code=0)
+
+    told = output.explained(failed)
+
+    assert told.message == "a disk was full (No space left on device), exit code 1"
+    assert output.explained(passed) == passed
+
+
+def test_what_was_said_long_before_the_end_explains_no_failure() -> None:
+    output = StoredOutput(Kept())
+    output.write(1, b"No space left on device\n")
+    output.write(1, b"x" * 3000)
+
+    failed = Outcome(state=State.FAILURE, exit_code=1, message="exit code 1")
+
+    assert output.explained(failed) == failed
