@@ -72,6 +72,8 @@ class Outcome(Value):
     """One sentence for people: what happened, why, and what to do next. Empty on success."""
     built: Built | None = None
     pushed: Pushed | None = None
+    lost: bool = False
+    """Whether it ended because something of it was gone: its container, the engine, its push."""
 
     @field_validator("state")
     @classmethod

@@ -63,13 +63,13 @@ def lost(step: Step, before: StepProgress) -> Outcome | None:
             f"Lading was restarted in the middle of {step.key}: see whether the registry has the "
             "image, then re-run"
         )
-        return Outcome(state=State.ERROR, message=message)
+        return Outcome(state=State.ERROR, message=message, lost=True)
     if before.running_at is not None and isinstance(step.work, CommandsWork):
         message = (
             f"the container of {step.key} was removed while Lading was restarted, not by Lading: "
             "re-run"
         )
-        return Outcome(state=State.ERROR, message=message)
+        return Outcome(state=State.ERROR, message=message, lost=True)
     return None
 
 

@@ -185,6 +185,12 @@ class Actions:
             ConflictError: It waits to be read already.
         """
         row = await self._delivery(delivery)
+        if row.emptied_at is not None:
+            message = (
+                f"what was received as delivery {delivery} was removed for its age on "
+                f"{row.emptied_at:%Y-%m-%d}, so it cannot be read again: start a run by hand"
+            )
+            raise ConflictError(message)
         if not await self._database.write(delivery_verbs.requeue_delivery, delivery):
             message = (
                 f"delivery {delivery} waits to be read already: look again in a moment for what "

@@ -35,18 +35,23 @@ from server import api, clock, logging, schedules, ui
 from server.actions import Actions
 from server.alone import alone
 from server.config import Settings
+from server.disks import PART as DISK
+from server.disks import DiskWatch
 from server.engine_watch import EngineWatch
 from server.hosts.factory import make_hosts
+from server.housekeeping import BuildCache, Housekeeping
 from server.intake import Intake
 from server.logs import LogStore
 from server.metrics import Metrics, operations_routes
 from server.mirrors import MirrorKey, Mirrors
 from server.notices import Board
+from server.operations import Operations
 from server.reporting import Reporting
 from server.store import Database, deliveries, repositories, runs, soundness
 from server.store.database import sqlite_path
 from server.store.rows import RunRow
 from server.store.upgrading import bring_up_to_date
+from server.upkeep import Upkeep, disk_folders
 from server.webhooks import Pressure, Webhooks
 from server.worker import Worker
 
@@ -69,11 +74,13 @@ class Lading:
     Args:
         settings: The checked configuration.
         url: The address people reach it under, without a slash at the end.
+        unclean: Whether the server before did not stop by itself.
     """
 
-    def __init__(self, settings: Settings, *, url: str) -> None:
+    def __init__(self, settings: Settings, *, url: str, unclean: bool = False) -> None:
         self.settings = settings
         self.url = url
+        self.board = Board()
         data = settings.server.data
         self.database = Database(settings.database_url)
         self.delivery_ids = deliveries.DeliveryIds(self.database.run(deliveries.newest_id))
@@ -120,6 +127,39 @@ class Lading:
         )
         self.metrics = Metrics(CollectorRegistry())
         self._rooms: list[asyncio.Task[None]] = []
+        self.disks = DiskWatch(
+            folders=disk_folders(settings),
+            settings=settings.disk,
+            board=self.board,
+            clock=clock.now,
+            room_again=self.worker.notify,
+        )
+        self.operations = Operations(
+            database=self.database,
+            engine_answers=self.engine_answers,
+            board=self.board,
+            disks=lambda: self.disks.disks,
+            data=data,
+            clock=clock.now,
+        )
+        self.housekeeping = Housekeeping(
+            database=self.database,
+            logs=self.logs,
+            engine=BuildCache(self.engine),
+            settings=settings.retention,
+            clock=clock.now,
+            busy=lambda: bool(self.worker.active),
+            scarce=lambda: self.board.about(DISK) is not None,
+        )
+        self.upkeep = Upkeep(
+            database=self.database,
+            disks=self.disks,
+            housekeeping=self.housekeeping,
+            clock=clock.now,
+            data=data,
+            engine_folder=lambda: self.engine.data_root if self.engine.is_connected else None,
+            unclean=unclean,
+        )
 
     def run_url(self, run: int) -> str:
         """A run's page."""
@@ -141,6 +181,7 @@ class Lading:
             tell=self.reporting.notify,
             run_url=self.run_url,
             ready=self.engine_watch.ready,
+            held=lambda: self.board.paused,
         )
 
     def _engine_is_back(self) -> None:
@@ -238,11 +279,10 @@ class Lading:
                         clock=clock.now,
                         base_url=self.url,
                         stopping=self.stopping,
+                        operations=self.operations,
                     ),
                 ),
-                *operations_routes(
-                    self.metrics, database=self.database, engine_answers=self.engine_answers
-                ),
+                *operations_routes(self.metrics, self.operations),
                 *ui.routes(
                     database=self.database,
                     logs=self.logs,
@@ -251,6 +291,7 @@ class Lading:
                     base_url=self.url,
                     public=self.settings.server.public,
                     stopping=self.stopping,
+                    operations=self.operations,
                 ),
             ],
             lifespan=self._lifespan,
@@ -258,18 +299,23 @@ class Lading:
 
     @contextlib.asynccontextmanager
     async def _lifespan(self, _app: Starlette) -> AsyncIterator[None]:
+        await self.upkeep.look_at_disks()  # before any run is taken
         self._rooms = [
-            asyncio.create_task(_kept_running(name, room))
-            for name, room in (
-                ("intake", self.intake.run),
-                ("engine watch", self.engine_watch.run),
-                ("worker", self.worker.run),
-                ("reporting", self.reporting.run),
-            )
+            asyncio.create_task(self.upkeep.count_start()),
+            *(
+                asyncio.create_task(_kept_running(name, room))
+                for name, room in (
+                    ("intake", self.intake.run),
+                    ("engine watch", self.engine_watch.run),
+                    ("worker", self.worker.run),
+                    ("reporting", self.reporting.run),
+                )
+            ),
         ]
         jobs = {
             "leftovers": (schedules.every_minute(), self._remove_leftovers),
             "mirrors": (schedules.every_night(), self._maintain_mirrors),
+            **self.upkeep.jobs(),
         }
         try:
             async with schedules.ticking(jobs):
@@ -351,10 +397,11 @@ def serve(settings: Settings) -> None:
     logging.configure(settings.server.log_format)
     _when_asked_to_stop(_leave)
     database = sqlite_path(settings.database_url)
+    unclean = soundness.stopped_uncleanly(settings.server.data)
     with alone(settings.server.data, database), _sound_database(settings):
         bring_up_to_date(settings.database_url, at=clock.now())
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-            runner.run(_serve(settings))
+            runner.run(_serve(settings, unclean=unclean))
 
 
 def _sound_database(settings: Settings) -> contextlib.AbstractContextManager[None]:
@@ -397,12 +444,14 @@ def _listen(address: str, port: int) -> socket.socket:
         raise CannotListenError(message) from error
 
 
-async def _serve(settings: Settings) -> None:
+async def _serve(settings: Settings, *, unclean: bool) -> None:
     server = settings.server
     listener = _listen(server.address, server.port)
     port = listener.getsockname()[1]
     shown = f"[{server.address}]" if ":" in server.address else server.address
-    lading = Lading(settings, url=(server.url or f"http://{shown}:{port}").rstrip("/"))
+    lading = Lading(
+        settings, url=(server.url or f"http://{shown}:{port}").rstrip("/"), unclean=unclean
+    )
     config = uvicorn.Config(
         lading.app(),
         http="httptools",

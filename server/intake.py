@@ -135,7 +135,7 @@ class Intake:
                 await asyncio.sleep(POLL)
             except Exception as error:
                 log.exception("delivery could not be read")
-                tries = await self._database.write(
+                tries = await self._database.write_patiently(
                     delivery_verbs.note_failed_try,
                     delivery.id,
                     error=f"{type(error).__name__}: {error}",

@@ -10,8 +10,10 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import os
 import re
+import shutil
 import threading
 import time
 from bisect import bisect_right
@@ -28,6 +30,7 @@ from server.log_index import LONGEST, Index, Piece, index_of, mend
 _STEP = re.compile(r"^[a-z]+\.[^/\x00]{1,150}$")
 PIECE = 256 * 1024  # bytes read at once
 COUNTED = 4 * 1024 * 1024  # bytes dropped between two records that tell of them
+_FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
 @dataclass(slots=True)
@@ -164,6 +167,14 @@ class LogWriter:
         self._wake()
 
 
+def trouble(error: OSError) -> str:
+    """What is wrong with a disk, in words that name it."""
+    where = f" of {error.filename}" if error.filename else ""
+    if error.errno in _FULL:
+        return f"the disk{where} is full"
+    return f"the disk{where} cannot be used ({error.strerror or error})"
+
+
 class LogStore:
     """Every step's output, below one folder.
 
@@ -277,6 +288,33 @@ class LogStore:
                 with self._lock:
                     channel.followers.remove(follower)
 
+    def remove(self, run: int, attempt: int | None = None) -> int:
+        """Delete the output of a run or of one attempt; the bytes that are free again. Blocking."""
+        folder = self._folder / str(run)
+        gone = folder if attempt is None else folder / str(attempt)
+        freed = self.bytes_of(run, attempt)
+        with contextlib.suppress(FileNotFoundError):
+            shutil.rmtree(gone)
+        with contextlib.suppress(OSError):  # other attempts have theirs in it
+            folder.rmdir()
+        return freed
+
+    def bytes_of(self, run: int, attempt: int | None = None) -> int:
+        """Bytes that the output of a run or of one attempt takes on the disk. Blocking."""
+        folder = self._folder / str(run)
+        if attempt is not None:
+            folder /= str(attempt)
+        files = (path for path in folder.rglob("*") if path.is_file())
+        return sum(path.stat().st_blocks * 512 for path in files)
+
+    def runs(self, *, before: float) -> list[int]:
+        """Runs that have a folder nothing was put into since `before` (seconds since 1970)."""
+        if not self._folder.is_dir():
+            return []
+        named = (path for path in self._folder.iterdir() if path.name.isascii())
+        found = (path for path in named if path.name.isdigit())
+        return sorted(int(path.name) for path in found if path.stat().st_mtime < before)
+
     def is_open(self, run: int, attempt: int, step: str) -> bool:
         """Whether more may come."""
         return self._path(run, attempt, step) in self._channels
@@ -321,8 +359,12 @@ def _byte_before(path: Path, offset: int) -> bytes:
 
 def _write_all(file: BinaryIO, data: bytes) -> None:
     view = memoryview(data)
-    while view:
-        view = view[file.write(view) :]
+    try:
+        while view:
+            view = view[file.write(view) :]
+    except OSError as error:
+        # A write does not say to which file; whoever must make room wants to know.
+        raise OSError(error.errno, error.strerror, str(file.name)) from error
 
 
 def _wake(channel: _Channel) -> None:

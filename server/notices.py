@@ -47,6 +47,10 @@ class Board:
         """All is well with the part again; False where it was before."""
         return self._notices.pop(part, None) is not None
 
+    def about(self, part: str) -> Notice | None:
+        """The notice of a part; None where all is well with it."""
+        return self._notices.get(part)
+
     @property
     def notices(self) -> tuple[Notice, ...]:
         """Those that are up, the worst first."""

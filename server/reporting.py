@@ -86,7 +86,7 @@ class Reporting:
         if repository is None:  # pragma: no cover - a foreign key stands in the way
             raise AssertionError
         if status.state is StatusState.RUNNING and not host.knows_running:
-            await self._database.write(status_verbs.status_sent, status.id, version=status.version)
+            await self._sent(status)
             return True
         try:
             await host.post_status(
@@ -107,15 +107,21 @@ class Reporting:
             unforeseen = HostError(f"{type(error).__name__}: {error}")
             return await self._failed(host, status, unforeseen)
         reach("reporting.taken")
-        await self._database.write(status_verbs.status_sent, status.id, version=status.version)
+        await self._sent(status)
         return True
+
+    async def _sent(self, status: StatusRow) -> None:
+        # Were it forgotten, the host would be told again and again while the disk is full.
+        await self._database.write_patiently(
+            status_verbs.status_sent, status.id, version=status.version
+        )
 
     async def _failed(self, host: Host, status: StatusRow, error: HostError) -> bool:
         now = self._clock()
         wait = backoff(status.tries, spread=random.random())  # noqa: S311 - spreads load only
         if error.retry_after is not None:
             wait = max(wait, timedelta(seconds=error.retry_after))
-        await self._database.write(
+        await self._database.write_patiently(
             status_verbs.status_failed,
             status.id,
             version=status.version,
@@ -134,7 +140,7 @@ class Reporting:
         )
         if error.retry_after is None:
             return True
-        await self._database.write(
+        await self._database.write_patiently(
             status_verbs.postpone_host,
             host.name,
             now=now,

@@ -11,12 +11,13 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import structlog
 from apscheduler.schedulers.asyncio import AsyncIOScheduler
 from apscheduler.triggers.base import BaseTrigger
 from apscheduler.triggers.cron import CronTrigger
+from apscheduler.triggers.date import DateTrigger
 from apscheduler.triggers.interval import IntervalTrigger
 
 from server.clock import Jumps
@@ -24,10 +25,11 @@ from server.clock import Jumps
 log = structlog.get_logger(__name__)
 
 SWEEP_SECONDS = 60
+SOON_SECONDS = 180
 QUIET_HOUR = 3  # UTC
-LOOK_SECONDS = 5.0  # between two looks whether the clock was set
+LOOK_SECONDS = 5.0  # between two looks at what may change quickly: a disk, the clock
 
-Job = Callable[[], Awaitable[None]]
+Job = Callable[[], Awaitable[object]]
 
 
 class Every(IntervalTrigger):  # type: ignore[misc] # APScheduler 3 ships no types
@@ -46,6 +48,21 @@ class Every(IntervalTrigger):  # type: ignore[misc] # APScheduler 3 ships no typ
 def every_minute() -> BaseTrigger:
     """For what must not wait long."""
     return Every(seconds=SWEEP_SECONDS, timezone=UTC)
+
+
+def every_few_seconds() -> BaseTrigger:
+    """For looks that cost nothing, at what may change quickly."""
+    return Every(seconds=LOOK_SECONDS, timezone=UTC)
+
+
+def now_and_then() -> BaseTrigger:
+    """For what waits for a quiet moment."""
+    return Every(minutes=10, timezone=UTC)
+
+
+def soon() -> BaseTrigger:
+    """Once, a while after the start, when what waited then has been taken up."""
+    return DateTrigger(datetime.now(UTC) + timedelta(seconds=SOON_SECONDS), timezone=UTC)
 
 
 def every_night() -> BaseTrigger:

@@ -19,13 +19,15 @@ from pipelines.progress import Progress, State
 from pipelines.source import GitSource, Source
 from server.clock import Clock
 from server.hosts.port import Host
-from server.logs import LogStore
+from server.logs import LogStore, trouble
 from server.mirrors import MirrorError, MirrorKey, Mirrors
 from server.runs import Recorder, stored_progress
-from server.store import Database
+from server.store import Database, DatabaseBusyError
 from server.store import repositories as repository_verbs
 from server.store import runs as run_verbs
+from server.store import tallies as tally_verbs
 from server.store.rows import AttemptRow, RunRow
+from server.store.tallies import Tally
 
 log = structlog.get_logger(__name__)
 
@@ -55,6 +57,7 @@ class Worker:
         tell: Called when a status waits to be told.
         run_url: A run's page, by its number.
         ready: Whether there is an engine to begin an attempt on; it notifies when there is again.
+        held: Whether no new attempt may be taken now; those that run go on.
     """
 
     def __init__(
@@ -73,6 +76,7 @@ class Worker:
         tell: Callable[[], None],
         run_url: Callable[[int], str],
         ready: Callable[[], Awaitable[bool]] = _always,
+        held: Callable[[], bool] = lambda: False,
     ) -> None:
         self._database = database
         self._logs = logs
@@ -87,6 +91,7 @@ class Worker:
         self._tell = tell
         self._run_url = run_url
         self._ready = ready
+        self._held = held
         self._waiting = asyncio.Event()
         self._cancels: dict[tuple[int, int], asyncio.Event] = {}
         self._tasks: set[asyncio.Task[None]] = set()
@@ -116,7 +121,7 @@ class Worker:
             await self._recover()
             while True:
                 self._waiting.clear()
-                if self._full() or not await self._take():
+                if self._held() or self._full() or not await self._take():
                     await self._wait()
         finally:
             for task in self._tasks:
@@ -134,7 +139,11 @@ class Worker:
     async def _take(self) -> bool:
         if not await self._ready():
             return False
-        attempt = await self._database.write(run_verbs.claim_attempt, at=self._clock())
+        try:
+            attempt = await self._database.write(run_verbs.claim_attempt, at=self._clock())
+        except DatabaseBusyError as error:
+            log.warning("no attempt is taken now", why=str(error))
+            return False
         if attempt is None:
             return False
         reach("worker.claimed")
@@ -177,6 +186,9 @@ class Worker:
         except LadingError as error:
             log.warning("attempt could not be run", why=str(error))
             await recorder.end(State.ERROR, str(error))
+        except OSError as error:
+            log.warning("attempt could not use a disk", why=str(error))
+            await recorder.end(State.ERROR, f"{trouble(error)}: mend that, then re-run")
         except Exception as error:
             log.exception("attempt broke off")
             await recorder.end(
@@ -287,6 +299,11 @@ class Worker:
         unfinished = await self._database.read(run_verbs.unfinished_attempts)
         for attempt in unfinished:
             self._begin(attempt, resumed=True)
+        adopted = sum(attempt.cancelled_at is None for attempt in unfinished)
+        if adopted:
+            await self._database.write_patiently(
+                tally_verbs.count, Tally.ADOPTED, at=self._clock(), by=adopted
+            )
         # Also where none is unfinished: the last one may have ended while it was cleared up.
         await self._sweep()
 

@@ -32,8 +32,11 @@ from pipelines.progress import (
 )
 from server.actions import Actions, NotFoundError
 from server.auth import make_token, token_hash
+from server.disks import Disk
 from server.hosts.port import RepositoryRef, StatusState
 from server.logs import LogStore
+from server.notices import Board
+from server.operations import Operations
 from server.store import Database, deliveries, images, repositories, runs, statuses, tokens
 from server.store.database import sqlite_url
 from server.store.migrations import run as upgrade
@@ -138,6 +141,23 @@ class NoStarter:
         return row
 
 
+class EngineDouble:
+    """Answers whether the engine can be used, as it is told to."""
+
+    def __init__(self) -> None:
+        self.fault: Exception | None = None
+        self.hangs = False
+        self.asked = 0
+
+    async def __call__(self) -> None:
+        """Answer, or raise what it was given."""
+        self.asked += 1
+        if self.hangs:
+            await asyncio.Event().wait()
+        if self.fault is not None:
+            raise self.fault
+
+
 @functools.cache
 def _empty_database() -> bytes:
     """A database with all tables and no rows; migrating anew for each test would take longer."""
@@ -159,6 +179,18 @@ class House:
         self.logs = LogStore(folder / "logs", limit=64 * 1024 * 1024)
         self.stopping = asyncio.Event()
         self.delivery_ids = deliveries.DeliveryIds(None)
+        self.data = folder
+        self.board = Board()
+        self.engine = EngineDouble()
+        self.disks: list[Disk] = []
+        self.operations = Operations(
+            database=self.database,
+            engine_answers=self.engine,
+            board=self.board,
+            disks=lambda: self.disks,
+            data=folder,
+            clock=self.clock,
+        )
         self.interrupted: list[tuple[int, int]] = []
         self.woken = 0
         self.actions = Actions(

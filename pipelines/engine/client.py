@@ -214,7 +214,9 @@ class _Clients:
         self.probe = connect(url, timeout=PROBE_TIMEOUT, version=version)
         self.streams = connect(url, timeout=None, version=version)
         self.ends = EndWatcher(self.streams)
-        self.log_driver = _log_driver(self.calls.info())
+        info = self.calls.info()
+        self.log_driver = _log_driver(info)
+        self.data_root = str(info.get("DockerRootDir") or "")
 
     def close(self) -> None:
         self.ends.close()
@@ -291,6 +293,12 @@ class Engine:
     def log_driver(self) -> str:
         """The engine's own keeper of containers' output."""
         return self._connected.log_driver
+
+    @property
+    def data_root(self) -> str | None:
+        """The folder on this machine where it keeps images and containers; None: elsewhere."""
+        local = self.url is None or self.url.startswith("unix://")
+        return (self._connected.data_root or None) if local else None
 
     @property
     def ends(self) -> EndWatcher:

@@ -122,9 +122,11 @@ class EngineExecutor:
 
     async def run(self, step: Step, output: Output, running: Callable[[], None]) -> Outcome:
         """See `Executor.run`."""
-        return await self._guarded(
-            step, lambda active: self._work(step, StoredOutput(output), running, active)
+        stored = StoredOutput(output)
+        outcome = await self._guarded(
+            step, lambda active: self._work(step, stored, running, active)
         )
+        return stored.explained(outcome)
 
     async def adopt(
         self, step: Step, output: Output, running: Callable[[], None], taken: Mapping[int, int]
@@ -147,9 +149,10 @@ class EngineExecutor:
             return None
         self._made[step.key] = container
         self._started.add(step.key)
-        return await self._guarded(
+        outcome = await self._guarded(
             step, lambda active: self._follow(step, stored, running, taken, active)
         )
+        return stored.explained(outcome)
 
     async def _guarded(
         self, step: Step, work: Callable[[_Active], Awaitable[Ended]]

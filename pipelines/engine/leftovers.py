@@ -26,7 +26,7 @@ def remove_attempt(client: Client, attempt: Attempt, *, keep_images: bool = Fals
         _remove_container(client, str(container["Id"]))
     reach("engine.clearing")
     for volume in client.volumes(filters=filters)["Volumes"] or []:
-        _quietly(partial(client.remove_volume, volume["Name"], force=True))
+        quietly(partial(client.remove_volume, volume["Name"], force=True))
     if not keep_images:
         _untag(client, _tags(client, lambda tag: tag == attempt_tag(attempt)))
 
@@ -96,7 +96,7 @@ def remove_leftovers(
         _remove_container(client, container)
     volumes = [one for one, owner in found.volumes.items() if owner not in keep]
     for volume in volumes:
-        _quietly(partial(client.remove_volume, volume, force=True))
+        quietly(partial(client.remove_volume, volume, force=True))
     kept = {
         attempt_tag(Attempt(server=server, run=run, attempt=attempt, repository=""))
         for run, attempt in {*keep, *keep_images}
@@ -126,14 +126,15 @@ def _tags(client: Client, wanted: Callable[[str], bool]) -> list[str]:
 def _untag(client: Client, names: Iterable[str]) -> None:
     """Take names away from images; their build cache stays."""
     for name in names:
-        _quietly(partial(client.remove_image, name, noprune=True))
+        quietly(partial(client.remove_image, name, noprune=True))
 
 
 def _remove_container(client: Client, container: str) -> None:
-    _quietly(partial(client.remove_container, container, force=True, v=True))
+    quietly(partial(client.remove_container, container, force=True, v=True))
 
 
-def _quietly(remove: Callable[[], object]) -> None:
+def quietly(remove: Callable[[], object]) -> None:
+    """Remove something; that it is gone already, or in use by somebody else, is fine."""
     try:
         remove()
     except NotFound:

@@ -207,13 +207,13 @@ class RunningStep:
                 self._killing.cancel()
         if code is None:
             message = "the container was removed while it ran, not by Lading: run again"
-            return Outcome(state=State.ERROR, message=message)
+            return Outcome(state=State.ERROR, message=message, lost=True)
         if await self._ended_by_engine(code):
             message = (
                 f"the container engine at {self._engine.place} was stopped or restarted while the "
                 f"step ran, or somebody stopped its container there (exit code {code}): run again"
             )
-            return Outcome(state=State.ERROR, exit_code=code, message=message)
+            return Outcome(state=State.ERROR, exit_code=code, message=message, lost=True)
         if code == 0:
             return Outcome(state=State.SUCCESS, exit_code=0)
         killed = await self._out_of_memory(code)

@@ -6,17 +6,24 @@ https://docs.docker.com/reference/api/engine/version/v1.41/#tag/Container/operat
 
 from __future__ import annotations
 
+import errno
+import os
 from collections.abc import Callable, Iterable, Iterator
 from typing import Protocol
 
 from pipelines.engine.rereading import Rereading
 from pipelines.executor import Output
 from pipelines.problems import LadingError
+from pipelines.progress import Outcome, State
 
 READ = 256 * 1024
 """Bytes asked of the socket at once: a read per frame would cost more than the copying."""
 
 _HEADER = 8
+_FULL = (errno.ENOSPC, errno.EDQUOT)
+_NO_SPACE = os.strerror(errno.ENOSPC).encode()
+_TAIL = 2048
+"""Bytes of the last output, in which commands that fail say why."""
 
 Write = Callable[[int, bytes], None]
 
@@ -30,19 +37,38 @@ class StoredOutput:
 
     def __init__(self, output: Output) -> None:
         self._output = output
+        self._tail = b""
+
+    def explained(self, outcome: Outcome) -> Outcome:
+        """The outcome, with the reason that commands have only written down: a full disk."""
+        if outcome.state is not State.FAILURE or _NO_SPACE not in self._tail:
+            return outcome
+        message = f"a disk was full ({_NO_SPACE.decode()}), {outcome.message}"
+        return outcome.model_copy(update={"message": message})
 
     def write(self, stream: int, data: bytes) -> None:
         """See `Output.write`; raises OutputError where the bytes could not be stored."""
+        last = data[-_TAIL:]
+        self._tail = last if len(last) == _TAIL else (self._tail + last)[-_TAIL:]
         try:
             self._output.write(stream, data)
         except OSError as error:
-            message = f"the step's output could not be stored: {error.strerror or error}"
-            raise OutputError(message) from error
+            raise OutputError(_trouble(error)) from error
 
     @property
     def full(self) -> bool:
         """See `Output.full`."""
         return self._output.full
+
+
+def _trouble(error: OSError) -> str:
+    """What is wrong, in words that name the disk: first what a commit's status has room for."""
+    if error.errno in _FULL:
+        return (
+            "the disk of Lading's logs is full, so output could not be stored: make room there"
+            f" ({error.filename or error}), then re-run"
+        )
+    return f"the step's output could not be stored: {error}"
 
 
 class Raw(Protocol):

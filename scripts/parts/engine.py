@@ -71,6 +71,17 @@ def engine(state: Path, environ: Mapping[str, str] = os.environ) -> Iterator[str
     if url is not None:
         yield url
         return
+    with engine_in(state) as private:
+        yield private
+
+
+@contextlib.contextmanager
+def engine_in(state: Path) -> Iterator[str]:
+    """The URL of an engine that keeps everything in `state`, whatever engine there is besides.
+
+    Raises:
+        PartError: none can be started here.
+    """
     places = _places(state)
     _check_can_start()
     with _shared(places):

@@ -10,7 +10,7 @@ from pydantic import BaseModel
 from starlette.responses import Response
 
 from pipelines.progress import State
-from server.api import models, views
+from server.api import models, operations, views
 from server.api.output import StepOutput
 from server.api.problems import ApiError
 from server.api.routing import Api, Asked, Endpoint
@@ -150,6 +150,11 @@ async def list_repositories(api: Api, asked: Asked) -> Response:  # noqa: ARG001
     return _json(models.Page[models.Repository](items=items, next=None))
 
 
+async def show_operations(api: Api, asked: Asked) -> Response:  # noqa: ARG001 - a handler's shape
+    """How the whole server is doing."""
+    return _json(operations.view(await api.operations.report()))
+
+
 async def _run(api: Api, asked: Asked) -> RunRow:
     number = asked.row_id("run", "run")
     row = await api.database.read(run_verbs.run, number)
@@ -173,6 +178,7 @@ async def _whole_run(api: Api, row: RunRow) -> models.Run:
 async def _log(api: Api, asked: Asked, run: RunRow, attempt: int) -> Response:
     query = asked.query_as(models.LogQuery)
     step = await _step(api, run, attempt, asked.text("key"))
+    await _refuse_removed(api, run.id, attempt)
     output = StepOutput(
         database=api.database,
         logs=api.logs,
@@ -199,6 +205,17 @@ async def _step(api: Api, run: RunRow, attempt: int, key: str) -> StepRow:
     raise ApiError(
         404, f"attempt {attempt} of run {run.id} has no step {key[:150]!r}: it has {known}"
     )
+
+
+async def _refuse_removed(api: Api, run: int, attempt: int) -> None:
+    rows = await api.database.read(run_verbs.attempts_of, run)
+    for row in rows:
+        if row.number == attempt and row.output_removed_at is not None:
+            raise ApiError(
+                410,
+                f"the output of attempt {attempt} of run {run} was removed for its age on "
+                f"{row.output_removed_at:%Y-%m-%d}: `retention.logs` says how long it is kept",
+            )
 
 
 def _page(api: Api, asked: Asked, rows: Sequence[T], limit: int) -> tuple[Sequence[T], str | None]:
@@ -297,7 +314,7 @@ ENDPOINTS: tuple[Endpoint, ...] = (
         handler=attempt_log,
         query=models.LogQuery,
         answer=None,
-        errors=(404, 416),
+        errors=(404, 410, 416),
         headers=_LOG_HEADERS,
     ),
     Endpoint(
@@ -308,7 +325,7 @@ ENDPOINTS: tuple[Endpoint, ...] = (
         handler=newest_log,
         query=models.LogQuery,
         answer=None,
-        errors=(404, 416),
+        errors=(404, 410, 416),
         headers=_LOG_HEADERS,
     ),
     Endpoint(
@@ -355,5 +372,13 @@ ENDPOINTS: tuple[Endpoint, ...] = (
         summary="Every repository that has sent a delivery, by name",
         handler=list_repositories,
         answer=models.Page[models.Repository],
+    ),
+    Endpoint(
+        method="GET",
+        path="/operations",
+        name="showOperations",
+        summary="How the whole server is doing: what waits, what was lost, what is paused and why",
+        handler=show_operations,
+        answer=operations.Operations,
     ),
 )

@@ -120,6 +120,9 @@ class Attempt(Answer):
     ended_at: AwareDatetime | None
     cancelled_at: AwareDatetime | None
     cancelled_by: str | None
+    output_removed_at: AwareDatetime | None = Field(
+        description="When its steps' output was removed for its age; null: it is kept."
+    )
     steps: str = Field(description="Address of its steps.")
 
 
@@ -223,6 +226,9 @@ class Delivery(DeliveryBrief):
     headers: dict[str, str] = Field(description="As received; secrets and signatures taken out.")
     body: str = Field(description="As received, at most 1 MiB of it, read as UTF-8.")
     body_bytes: int = Field(description="Length of the whole body.")
+    emptied_at: AwareDatetime | None = Field(
+        description="When headers and body were removed for their age; null: they are kept."
+    )
     decision: Decision | None
 
 

@@ -21,6 +21,7 @@ from server.api.views import Links
 from server.auth import Gate, Need, NotPermittedError
 from server.clock import Clock
 from server.logs import LogStore
+from server.operations import Operations
 from server.store import Database, DatabaseBusyError
 
 M = TypeVar("M", bound=BaseModel)
@@ -39,6 +40,7 @@ class Api:
     clock: Clock
     links: Links
     stopping: asyncio.Event
+    operations: Operations
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -115,6 +117,7 @@ def routes(
     clock: Clock,
     base_url: str,
     stopping: asyncio.Event,
+    operations: Operations,
 ) -> list[BaseRoute]:
     """The API's routes, for mounting at `/api/v1`.
 
@@ -131,6 +134,7 @@ def routes(
         clock=clock,
         links=Links(base_url=base_url),
         stopping=stopping,
+        operations=operations,
     )
     gate = Gate(database=database, clock=clock)
     described = document(ENDPOINTS, base_url=base_url)

@@ -133,6 +133,7 @@ def attempt(links: Links, row: AttemptRow) -> models.Attempt:
         ended_at=row.ended_at,
         cancelled_at=row.cancelled_at,
         cancelled_by=row.cancelled_by,
+        output_removed_at=row.output_removed_at,
         steps=links.steps(row.run, row.number),
     )
 
@@ -214,6 +215,7 @@ def delivery(
         headers=clean_headers(row.headers),
         body=row.body[:BODY_SHOWN].decode("utf-8", "replace"),
         body_bytes=len(row.body),
+        emptied_at=row.emptied_at,
         decision=None if decided is None else decision(links, decided, earlier),
     )
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from pipelines.durations import format_size
-from server import clock
+from server import clock, marks
 from server.alone import alone
 from server.cli.settings import UsageError
 from server.config import Settings
@@ -22,6 +22,7 @@ def backup(settings: Settings, file: Path, *, force: bool) -> Iterator[str]:
         BackupError: No copy could be made.
     """
     made = backups.back_up(_path(settings), file, replace=force)
+    marks.note_backup(settings.server.data, clock.now())
     yield f"{made.path}: {format_size(made.size)} in {made.seconds:.1f} s, checked and on disk."
     yield (
         f"It is the database alone: output is in {settings.server.data / 'logs'}, plain files that "

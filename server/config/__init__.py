@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from server.config.faults import ConfigInvalidError, Fault
+from server.config.fields import Section
 from server.config.loading import load
 from server.config.models import (
     DatabaseSettings,
+    DiskSettings,
     EngineSettings,
     GitHubRepositorySettings,
     GitHubSettings,
@@ -16,15 +18,16 @@ from server.config.models import (
     RegistrySettings,
     RepositorySettings,
     RetentionSettings,
-    Section,
     ServerSettings,
     Settings,
     WorkerSettings,
 )
+from server.config.room import Room, parse_room
 
 __all__ = [
     "ConfigInvalidError",
     "DatabaseSettings",
+    "DiskSettings",
     "EngineSettings",
     "Fault",
     "GitHubRepositorySettings",
@@ -36,9 +39,11 @@ __all__ = [
     "RegistrySettings",
     "RepositorySettings",
     "RetentionSettings",
+    "Room",
     "Section",
     "ServerSettings",
     "Settings",
     "WorkerSettings",
     "load",
+    "parse_room",
 ]

@@ -151,14 +151,19 @@ def note_failed_try(conn: Connection, id: str, *, error: str, quarantine_after: 
     return int(row.tries)
 
 
-def count_quarantined(conn: Connection) -> int:
-    """How many deliveries are set aside."""
-    query = sa.select(sa.func.count()).where(deliveries.c.state == DeliveryState.QUARANTINED)
-    return int(conn.execute(query).scalar_one())
+def count_quarantined(conn: Connection) -> tuple[int, datetime | None]:
+    """How many deliveries are set aside, and when the oldest of them came."""
+    query = sa.select(sa.func.count(), sa.func.min(deliveries.c.received_at)).where(
+        deliveries.c.state == DeliveryState.QUARANTINED
+    )
+    count, oldest = conn.execute(query).one()
+    return count, oldest
 
 
 def requeue_delivery(conn: Connection, id: str) -> bool:  # noqa: A002
-    """Have a delivery that was decided or set aside read once more; False where it waits already.
+    """Have a delivery that was decided or set aside read once more.
+
+    False where it waits already, and where what was received is no longer kept.
 
     The decision about it stays, but no longer speaks for it. One that started runs keeps its
     event's key, so that nothing starts twice; one that started nothing gives the key up, and so
@@ -169,7 +174,11 @@ def requeue_delivery(conn: Connection, id: str) -> bool:  # noqa: A002
     ).one_or_none()
     requeued = conn.execute(
         sa.update(deliveries)
-        .where(deliveries.c.id == id, deliveries.c.state != DeliveryState.WAITING)
+        .where(
+            deliveries.c.id == id,
+            deliveries.c.state != DeliveryState.WAITING,
+            deliveries.c.emptied_at.is_(None),
+        )
         .values(state=DeliveryState.WAITING, tries=0, error=None)
     )
     if requeued.rowcount == 0:

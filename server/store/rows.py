@@ -53,6 +53,8 @@ class DeliveryRow(NewDelivery):
     state: DeliveryState
     tries: int
     error: str | None
+    emptied_at: AwareDatetime | None = None
+    """When its headers and body were removed, for their age; None: they are kept."""
 
 
 class PipelineDecision(Value):
@@ -156,6 +158,8 @@ class AttemptRow(Value):
     ended_at: AwareDatetime | None
     cancelled_at: AwareDatetime | None
     cancelled_by: str | None
+    output_removed_at: AwareDatetime | None = None
+    """When its steps' output was removed, for its age; None: it is kept."""
 
 
 class StepRow(Value):
@@ -236,3 +240,13 @@ class TokenRow(Value):
     created_at: AwareDatetime
     expires_at: AwareDatetime | None
     last_used_at: AwareDatetime | None
+
+
+class TallyRow(Value):
+    """How often something has happened, over all restarts."""
+
+    name: str
+    count: int
+    last_at: AwareDatetime
+    note: str
+    """What the last time was about, in words; often empty."""

@@ -73,6 +73,11 @@ def watched(database: Path, data: Path) -> Iterator[None]:
         marker.unlink(missing_ok=True)
 
 
+def stopped_uncleanly(data: Path) -> bool:
+    """Whether a server was here and did not stop by itself; to be asked before `watched`."""
+    return (data / MARKER).exists()
+
+
 def refuse_damaged(database: Path, *, quick: bool = False) -> None:
     """Check a database that is there; `quick` looks at its head alone.
 

@@ -152,3 +152,13 @@ def count_due(conn: Connection) -> tuple[int, datetime | None]:
     )
     count, oldest = conn.execute(query).one()
     return count, oldest
+
+
+def waiting_by_host(conn: Connection) -> dict[str, tuple[int, datetime]]:
+    """Hosts that have not taken some statuses: how many, and when the next one is tried."""
+    query = (
+        sa.select(statuses.c.host, sa.func.count(), sa.func.min(statuses.c.due_at))
+        .where(statuses.c.due_at.is_not(None))
+        .group_by(statuses.c.host)
+    )
+    return {host: (count, due) for host, count, due in conn.execute(query)}

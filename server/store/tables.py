@@ -75,6 +75,7 @@ deliveries = Table(
     Column("state", String(20), nullable=False),
     Column("tries", Integer, nullable=False),
     Column("error", Text),
+    Column("emptied_at", Instant),
     UniqueConstraint("host", "delivery_id"),
     Index(None, "state", "id"),
 )
@@ -93,6 +94,7 @@ decisions = Table(
     Column("duplicate_of", Integer, ForeignKey("decisions.id")),
     Column("decided_at", Instant, nullable=False),
     UniqueConstraint("repository", "event_key"),
+    Index(None, "duplicate_of"),
 )
 
 runs = Table(
@@ -134,6 +136,7 @@ attempts = Table(
     Column("ended_at", Instant),
     Column("cancelled_at", Instant),
     Column("cancelled_by", Text),
+    Column("output_removed_at", Instant),
     Index(None, "state", "run"),
 )
 
@@ -200,6 +203,16 @@ statuses = Table(
     Column("waits_since", Instant),
     UniqueConstraint("repository", "sha", "context"),
     Index(None, "due_at"),
+    Index(None, "run"),
+)
+
+tallies = Table(
+    "tallies",
+    metadata,
+    Column("name", String(50), primary_key=True),
+    Column("count", BigInteger, nullable=False),
+    Column("last_at", Instant, nullable=False),
+    Column("note", Text, nullable=False),
 )
 
 tokens = Table(

@@ -135,6 +135,7 @@ class RunPages:
             statuses=await read(status_verbs.statuses_of_run, run.id),
             delivery=None if decision is None else decision.delivery,
             definition=_definition(run),
+            removed=_removed(attempt),
             live=not attempt.state.ended,
         )
 
@@ -148,8 +149,10 @@ class RunPages:
             shown = await asyncio.to_thread(
                 tail.window, self._site.logs, step.run, step.attempt, step.key, first=first
             )
+        attempts = await self._site.database.read(run_verbs.attempts_of, step.run)
         return self._site.page(
             "step.html",
+            removed=next(_removed(one) for one in attempts if one.number == step.attempt),
             grant=visit.grant,
             run=await self._run(visit),
             step=step,
@@ -271,6 +274,14 @@ def _focus(rows: Sequence[StepRow], chosen: str | None) -> StepRow | None:
                 return row
     begun = [row for row in rows if row.started_at is not None]
     return begun[-1] if begun else None
+
+
+def _removed(attempt: AttemptRow) -> str:
+    """What stands where output was that is no longer kept; empty where it is."""
+    if attempt.output_removed_at is None or attempt.ended_at is None:
+        return ""
+    days = (attempt.output_removed_at - attempt.ended_at).days
+    return f"Output removed after {days} day{'' if days == 1 else 's'}"
 
 
 def _definition(run: RunRow) -> list[DefinitionLine]:

@@ -21,11 +21,12 @@ from server.actions import Actions, ConflictError, NotFoundError
 from server.auth import Gate, Grant, Need, NotPermittedError
 from server.clock import Clock
 from server.logs import LogStore
+from server.operations import Operations
 from server.store import Database, DatabaseBusyError
 from server.ui import times
 from server.ui.assets import Assets
 from server.ui.origin import ForeignOriginError, FormError, check_origin
-from server.ui.text import clean, web_address
+from server.ui.text import clean, coded, web_address
 
 TEMPLATES = Path(__file__).parent / "templates"
 COOKIE = "lading_token"
@@ -96,6 +97,7 @@ class Site:
         base_url: str,
         public: bool,
         stopping: asyncio.Event,
+        operations: Operations,
     ) -> None:
         self.database = database
         self.logs = logs
@@ -104,6 +106,7 @@ class Site:
         self.base_url = base_url
         self.public = public
         self.stopping = stopping
+        self.operations = operations
         self.gate = Gate(database=database, clock=clock)
         self.assets = Assets()
         self._templates = _environment(self.assets, clock)
@@ -136,7 +139,11 @@ class Site:
     ) -> Response:
         """A rendered page."""
         text = self._templates.get_template(template).render(
-            grant=grant, now=self.clock(), base_url=self.base_url, **values
+            grant=grant,
+            now=self.clock(),
+            base_url=self.base_url,
+            notices=self.operations.notices,
+            **values,
         )
         return HTMLResponse(text, status, HEADERS)
 
@@ -227,6 +234,7 @@ def _environment(assets: Assets, clock: Clock) -> jinja2.Environment:
         ago=lambda at: times.ago(at, clock()),
         instant=times.instant,
         web_address=web_address,
+        coded=coded,
     )
     environment.globals.update(asset=assets.address, State=State)
     return environment

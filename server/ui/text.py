@@ -9,6 +9,9 @@ from __future__ import annotations
 import re
 from urllib.parse import urlsplit
 
+from markupsafe import Markup, escape
+
+_CODE = re.compile("`([^`]+)`")
 LINE_SHOWN = 4_000
 """Characters of one line that are shown; the plain text has the rest."""
 
@@ -60,6 +63,11 @@ def web_address(text: str | None) -> str | None:
     except ValueError:
         return None
     return text if parts.scheme in {"http", "https"} and parts.netloc else None
+
+
+def coded(text: str) -> Markup:
+    """Text of ours for a page: what stands between backticks is code."""
+    return Markup(_CODE.sub(r"<code>\1</code>", str(escape(clean(text)))))  # noqa: S704 - escaped
 
 
 def local_path(text: str | None) -> str:

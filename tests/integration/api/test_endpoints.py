@@ -9,7 +9,9 @@ from starlette.testclient import TestClient
 
 from pipelines.progress import State
 from server.auth import make_token
-from server.store import tokens
+from server.notices import Level, Notice
+from server.store import retention, tokens
+from server.store.retention import OldOutput
 from tests.builders import NOW, House, event
 
 
@@ -428,3 +430,52 @@ def test_a_rerun_that_makes_no_sense_says_what_would(
     assert refused.status_code == status
     assert word in refused.json()["detail"]
     assert house.fresh(run.id).attempt == 1
+
+
+def test_operations_tell_how_the_server_does_in_figures_and_in_words(
+    house: House, client: TestClient
+) -> None:
+    house.run()
+    house.clock.forward(minutes=2)
+    house.board.put(
+        Notice(part="disk", level=Level.PAUSE, text="No new run starts", since=house.clock())
+    )
+
+    told = client.get("operations").json()
+
+    assert told["queue"] == {"count": 1, "oldest_seconds": 120.0}
+    assert (told["paused"], told["notices"][0]["text"]) == (True, "No new run starts")
+    assert told["engine_fault"] is None
+    assert told["adopted"] == {"count": 0, "last_at": None}
+    said = {one["part"]: one["text"] for one in told["sentences"]}
+    assert said["Runs"] == "None runs; 1 waits, for 2 min."
+
+
+def test_operations_want_a_token(stranger: TestClient) -> None:
+    assert stranger.get("operations").status_code == 401
+
+
+def test_output_that_was_removed_is_told_as_gone(house: House, client: TestClient) -> None:
+    run = house.failed().id
+    old = [OldOutput(run=run, attempt=1)]
+    house.logs.remove(run, 1)
+    house.database.run(retention.outputs_removed, old, at=house.clock())
+
+    answer = client.get(f"runs/{run}/steps/test.unit/log")
+
+    assert answer.status_code == 410
+    assert "removed for its age on 2026-03-01" in answer.json()["detail"]
+    shown = client.get(f"runs/{run}").json()["attempts"][0]
+    assert shown["output_removed_at"] is not None
+
+
+def test_a_delivery_that_was_emptied_cannot_be_read_again(house: House, client: TestClient) -> None:
+    delivery = house.delivery()
+    house.nothing(delivery, "no match")
+    house.database.run(retention.empty_deliveries, [delivery.id], at=house.clock())
+
+    answer = client.post(f"deliveries/{delivery.id}/redeliver")
+
+    assert answer.status_code == 409
+    assert "removed for its age on 2026-03-01" in answer.json()["detail"]
+    assert client.get(f"deliveries/{delivery.id}").json()["emptied_at"] is not None

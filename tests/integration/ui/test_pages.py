@@ -10,6 +10,8 @@ from starlette.testclient import TestClient
 
 from pipelines.problems import Problem
 from pipelines.progress import State
+from server.store import retention
+from server.store.retention import OldOutput
 from tests.builders import House, event
 
 HOSTILE = "<img src=x onerror=alert(1)>\x1b]8;;javascript:alert(1)\x07\u202e'\"&"
@@ -363,3 +365,28 @@ def test_an_image_that_was_pushed_before_stands_on_the_page_of_a_later_attempt(
     person.post(f"/runs/{run}/rerun", data={"only": "failed"})
 
     assert "docker pull registry.test/web@sha256:abab" in person.get(f"/runs/{run}").text
+
+
+def test_where_output_was_removed_the_run_stays_and_says_so(
+    house: House, person: TestClient
+) -> None:
+    run = house.failed().id
+    house.logs.remove(run)
+    at = house.clock.forward(days=30, hours=1)
+    house.database.run(retention.outputs_removed, [OldOutput(run=run, attempt=1)], at=at)
+
+    for path in (f"/runs/{run}", f"/runs/{run}/attempts/1/steps/test.unit"):
+        assert "Output removed after 30 days" in person.get(path).text
+
+
+def test_a_delivery_without_its_body_says_so_and_cannot_be_read_again(
+    house: House, person: TestClient
+) -> None:
+    delivery = house.delivery()
+    house.nothing(delivery, "no match")
+    house.database.run(retention.empty_deliveries, [delivery.id], at=house.clock())
+
+    page = person.get(f"/deliveries/{delivery.id}").text
+
+    assert "Headers and body were removed for their age on 2026-03-01" in page
+    assert "Read again" not in page

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from pipelines.engine.rereading import BEGINNING_GONE, JUMPED, Rereading
 from pipelines.engine.stream import Demultiplexer, OutputError, StoredOutput, pump, read_pieces
+from pipelines.progress import Outcome, State
 from pipelines.testing import MemoryOutput
 
 Frames = list[tuple[int, bytes]]
@@ -76,7 +77,7 @@ def test_a_full_disk_is_not_taken_for_a_broken_engine() -> None:
             del stream, data
             raise OSError(errno.ENOSPC, "No space left on device")
 
-    with pytest.raises(OutputError, match="could not be stored: No space left on device"):
+    with pytest.raises(OutputError, match="the disk of Lading's logs is full"):
         StoredOutput(Full()).write(1, b"x")
 
 
@@ -106,3 +107,29 @@ def test_a_reading_that_goes_further_than_the_one_before_gives_the_rest() -> Non
     read_again(output, b"$ seq\n1\n", b"$ seq\n1\n2\n", begins=b"$ seq\n")
 
     assert output.writes == [(1, b"seq\n1\n"), (1, b"2\n")]
+
+
+@pytest.mark.parametrize(
+    "pieces", [(b"cp: No space left on device\n",), (b"No space", b" left on device")]
+)
+def test_a_step_that_failed_for_want_of_room_says_so(pieces: tuple[bytes, ...]) -> None:
+    output = StoredOutput(MemoryOutput())
+    for piece in pieces:
+        output.write(1, piece)
+    failed = Outcome(state=State.FAILURE, exit_code=1, message="exit code 1")
+    passed = Outcome(state=State.SUCCESS, exit_code=0)
+
+    told = output.explained(failed)
+
+    assert told.message == "a disk was full (No space left on device), exit code 1"
+    assert output.explained(passed) == passed
+
+
+def test_what_was_said_long_before_the_end_explains_no_failure() -> None:
+    output = StoredOutput(MemoryOutput())
+    output.write(1, b"No space left on device\n")
+    output.write(1, b"x" * 3000)
+
+    failed = Outcome(state=State.FAILURE, exit_code=1, message="exit code 1")
+
+    assert output.explained(failed) == failed
