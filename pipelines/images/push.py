@@ -95,7 +95,7 @@ async def _push(session: ImageSession, repository: str, tag: str) -> dict[str, A
             auth_config=login.auth_config if login else {},
         )
         with session.interruption.reading(client.opened()):
-            return tell_progress(session, _kept(entries, manifests), _WORTH_A_LINE)
+            return tell_progress(session.say, _kept(entries, manifests), _WORTH_A_LINE)
 
     what = f"push of {repository}:{tag}"
     if refused := await session.stream(read):

@@ -5,6 +5,7 @@ import pytest
 from pipelines.images.build import BuildLog
 from pipelines.images.dockerfile import base_images, instruction_lines
 from pipelines.images.names import registry_of, split
+from pipelines.images.pull import tell_progress
 from pipelines.images.refusals import explain, read_refusal
 from pipelines.registries.logins import Login
 from pipelines.registries.refusals import Refusal
@@ -121,3 +122,17 @@ def test_the_builders_stream_is_counted() -> None:
     assert (log.step, log.total, log.cached, log.image_id) == (2, 2, 1, "sha256:1")
     assert log.instruction == "RUN make \\\n  all"
     assert texts[-2:] == ["", ""]
+
+
+def test_each_of_the_engines_own_tries_is_told_once() -> None:
+    told: list[str] = []
+    counting = ["Retrying in 5 seconds", "Retrying in 4 seconds"]
+    entries = [
+        {"id": "layer", "status": status}
+        for status in ("Pushing", *counting, "Pushing", *counting, "Pushed")
+    ]
+    assert tell_progress(told.append, [*entries, {"error": "EOF"}], frozenset({"Pushed"})) == [
+        "EOF"
+    ]
+    broken = "layer: broken off. Retrying in 5 seconds"
+    assert told == [broken, broken, "layer: Pushed"]
