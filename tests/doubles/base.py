@@ -205,7 +205,12 @@ def serve(app: ASGIApp) -> Iterator[str]:
     """Serve an application on a free port of loopback, in a thread; gives its address."""
     listening = socket.create_server(("127.0.0.1", 0))
     config = uvicorn.Config(
-        app, log_level="critical", lifespan="off", timeout_graceful_shutdown=1, ws="none"
+        app,
+        log_level="critical",
+        lifespan="off",
+        timeout_graceful_shutdown=1,
+        ws="none",
+        date_header=False,  # the time is the test's, who may set it with an answer's headers
     )
     server = uvicorn.Server(config)
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]}, daemon=True)
