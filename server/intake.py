@@ -31,7 +31,9 @@ from server.store.rows import (
     NewRun,
     PipelineDecision,
     RepositoryRow,
+    RunRow,
 )
+from server.superseding import Stopped, Superseding
 from server.webhooks import Pressure
 
 log = structlog.get_logger(__name__)
@@ -50,6 +52,7 @@ class Intake:
         pressure: While deliveries flood in, intake takes one at a time and pauses between them.
         wake: Called when attempts wait for the worker.
         tell: Called when statuses wait to be told.
+        interrupt: Called with (run, attempt) when a newer run supersedes one that runs.
         run_url: A run's page, by its number.
     """
 
@@ -64,6 +67,7 @@ class Intake:
         defaults: PlanDefaults,
         wake: Callable[[], None],
         tell: Callable[[], None],
+        interrupt: Callable[[int, int], None],
         run_url: Callable[[int], str],
         fetch_waits: tuple[float, ...] = FETCH_WAITS,
     ) -> None:
@@ -77,6 +81,9 @@ class Intake:
         self._tell = tell
         self._run_url = run_url
         self._fetch_waits = fetch_waits
+        self._superseding = Superseding(
+            database=database, mirrors=mirrors, interrupt=interrupt, run_url=run_url
+        )
         self._arrived = asyncio.Event()
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._locks: defaultdict[tuple[str, str], asyncio.Lock] = defaultdict(asyncio.Lock)
@@ -265,9 +272,13 @@ class Intake:
         *,
         delivery: str | None,
     ) -> int:
+        host = self._hosts[repository.host]
+        standings = await self._superseding.standings(host, repository, event, verdict.runs)
+        stopped: Stopped = []
         at = self._clock()
 
         def write(conn: Connection) -> tuple[int, list[int]]:
+            stopped.clear()  # a transaction that fails is tried again
             decision = delivery_verbs.add_decision(
                 conn,
                 delivery=delivery,
@@ -279,12 +290,14 @@ class Intake:
                 pipelines=verdict.pipelines,
                 at=at,
             )
-            runs = [
-                self._add_run(
+            runs = []
+            for new in verdict.runs:
+                run = self._add_run(
                     conn, new, repository=repository, decision=decision, event=event, at=at
                 )
-                for new in verdict.runs
-            ]
+                runs.append(run.id)
+                if new.pipeline in standings:
+                    stopped.extend(self._superseding.write(conn, run, standings[new.pipeline], at))
             if runs:
                 told = _with_runs(verdict.pipelines, runs)
                 delivery_verbs.set_decision_pipelines(conn, decision, told)
@@ -293,6 +306,7 @@ class Intake:
         decision, runs = await self._database.write(write)
         log.info("decided", outcome=str(verdict.outcome), runs=runs, why=verdict.reason)
         if runs:
+            self._superseding.interrupt(stopped)
             self._tell()
             self._wake()
         return decision
@@ -306,7 +320,7 @@ class Intake:
         decision: int,
         event: Event,
         at: datetime,
-    ) -> int:
+    ) -> RunRow:
         run = run_verbs.add_run(
             conn, repository=repository.id, decision=decision, event=event, new=new, at=at
         )
@@ -323,7 +337,7 @@ class Intake:
             target_url=self._run_url(run),
             at=at,
         )
-        return run
+        return row
 
     async def start(
         self, *, repository: str, ref: str, by: str, host: str | None, pipeline: str | None

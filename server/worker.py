@@ -258,6 +258,6 @@ class Worker:
         for attempt in unfinished:
             if attempt.cancelled_at is not None:
                 _, recorder, _ = await self._open(attempt, resumed=True)
-                await recorder.end(State.CANCELLED, f"cancelled by {attempt.cancelled_by}")
+                await recorder.end(State.CANCELLED, attempt.why_cancelled or "")
         if unfinished:
             await self._remove_leftovers()

@@ -11,6 +11,7 @@ import hashlib
 import os
 import re
 import weakref
+from collections.abc import Sequence
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -115,14 +116,20 @@ class Mirrors:
         if _SHA.fullmatch(name):
             return Resolved(sha=name, ref=f"refs/heads/{default_branch or 'main'}")
         wanted = names(name)
-        if not all(map(_REF.fullmatch, wanted)):
-            raise MirrorError(f"{name[:80]!r} is no name that git allows", permanent=True)
+        listing = await self._listing(key, remote, (*wanted, f"{wanted[-1]}^{{}}"))
+        return choose(name, "\n".join(listing))
+
+    async def _listing(self, key: MirrorKey, remote: Remote, wanted: Sequence[str]) -> list[str]:
+        """Lines of id, tab and ref, for those refs that the host has."""
+        for name in wanted:
+            if not _REF.fullmatch(name.removesuffix("^{}")):
+                raise MirrorError(f"{name[:80]!r} is no name that git allows", permanent=True)
         git_dir = await self._nothing()
         await _reach(remote)
         done = await command.run(
             self._threads,
             git_dir,
-            *("ls-remote", "--quiet", "--", remote.url, *wanted, f"{wanted[-1]}^{{}}"),
+            *("ls-remote", "--quiet", "--", remote.url, *wanted),
             env=command.environment(remote.protocols, remote.env, folders.trust(git_dir, remote)),
             limit=1024 * 1024,
             lane=key.host,
@@ -131,7 +138,17 @@ class Mirrors:
             raise failures.failure(
                 "asking for the branch", done.err, url=remote.url, secrets=remote.env
             )
-        return choose(name, done.out.decode("utf-8", "replace"))
+        return done.out.decode("utf-8", "replace").splitlines()
+
+    async def head(self, key: MirrorKey, remote: Remote, ref: str) -> str | None:
+        """The commit that a ref of any kind stands at on the host now; None where it is gone.
+
+        Raises:
+            MirrorError: The host cannot be asked, or it is no ref's name.
+        """
+        listing = await self._listing(key, remote, (ref, f"{ref}^{{}}"))
+        refs = {name: sha for sha, _, name in (line.partition("\t") for line in listing)}
+        return refs.get(f"{ref}^{{}}", refs.get(ref))
 
     async def _nothing(self) -> Path:
         """A repository with our settings and no objects, to ask from.
@@ -173,6 +190,16 @@ class Mirrors:
         if done.code != 0:
             return None
         return frozenset(path.decode("utf-8", "replace") for path in done.out.split(b"\0") if path)
+
+    async def is_ancestor(self, git_dir: Path, sha: str, of: str) -> bool:
+        """Whether a commit is in another's history, or is that commit itself.
+
+        False also where one of the two is not here.
+        """
+        _check(sha)
+        _check(of)
+        done = await self._read(git_dir, "merge-base", "--is-ancestor", sha, of, limit=1024)
+        return done.code == 0
 
     async def describe(self, git_dir: Path, sha: str) -> Snapshot:
         """The commit and its definitions, in one git process.

@@ -115,9 +115,12 @@ runs = Table(
     Column("created_at", Instant, nullable=False),
     Column("started_at", Instant),
     Column("ended_at", Instant),
+    Column("group_key", Text),
+    Column("group_ref", Text),
     UniqueConstraint("decision", "pipeline"),
     Index(None, "repository", "id"),
     Index(None, "state", "id"),
+    Index(None, "group_key", "group_ref", "id"),
     sqlite_autoincrement=True,
 )
 
@@ -134,7 +137,11 @@ attempts = Table(
     Column("ended_at", Instant),
     Column("cancelled_at", Instant),
     Column("cancelled_by", Text),
-    Index(None, "state", "run"),
+    Column("group_key", Text),
+    Column("superseded_by", Integer),
+    # All that `claim_attempt` looks at, in its order: of 10,000 that wait it reads no row.
+    Index(None, "state", "created_at", "run", "number", "group_key"),
+    Index(None, "group_key", "state", "created_at", "run"),
 )
 
 steps = Table(

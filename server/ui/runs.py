@@ -17,6 +17,7 @@ from server.actions import NotFoundError
 from server.api.output import StepOutput
 from server.api.problems import ApiError
 from server.store import deliveries as delivery_verbs
+from server.store import groups as group_verbs
 from server.store import images as image_verbs
 from server.store import runs as run_verbs
 from server.store import statuses as status_verbs
@@ -133,6 +134,7 @@ class RunPages:
             statuses=await read(status_verbs.statuses_of_run, run.id),
             delivery=None if decision is None else decision.delivery,
             definition=_definition(run),
+            turn=await read(group_verbs.turn_of, run.id) if number == run.attempt else None,
             live=not attempt.state.ended,
         )
 

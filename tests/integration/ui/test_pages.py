@@ -8,9 +8,11 @@ from html.parser import HTMLParser
 import pytest
 from starlette.testclient import TestClient
 
+from pipelines.plan import Group
 from pipelines.problems import Problem
 from pipelines.progress import State
-from tests.builders import House, event
+from server.store import runs
+from tests.builders import House, event, plan
 
 HOSTILE = "<img src=x onerror=alert(1)>\x1b]8;;javascript:alert(1)\x07\u202e'\"&"
 POLICY = (
@@ -317,3 +319,29 @@ def test_a_cancelled_run_says_by_whom(house: House, person: TestClient) -> None:
 
     assert house.fresh(run.id).state is State.CANCELLED
     assert "cancelled by ada" in page
+
+
+def test_a_waiting_run_says_which_run_of_its_group_it_waits_for(
+    house: House, person: TestClient
+) -> None:
+    grouped = plan().model_copy(update={"group": Group(name="<b>web</b>")})
+    first, second = house.run(of=grouped), house.run(of=grouped)
+    house.take()
+
+    page = person.get(f"/runs/{second.id}").text
+
+    assert f"waits for run {first.id} of group &lt;b&gt;web&lt;/b&gt;" in page
+    assert "waits for run" not in person.get(f"/runs/{first.id}").text
+
+
+def test_a_run_that_is_being_superseded_says_so_and_cannot_be_cancelled(
+    house: House, person: TestClient
+) -> None:
+    first, second = house.run(), house.run()
+    house.take()
+    house.database.run(runs.supersede, first.id, by=second.id, at=house.clock())
+
+    page = person.get(f"/runs/{first.id}").text
+
+    assert f"superseded by run {second.id}; the steps that run get their time to end" in page
+    assert f"/runs/{first.id}/cancel" not in page
