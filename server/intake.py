@@ -21,6 +21,7 @@ from server.hosts.port import Host, Irrelevant, PayloadInvalidError, RepositoryR
 from server.mirrors import MirrorError, MirrorKey, Mirrors, Snapshot
 from server.store import Database, DatabaseBusyError
 from server.store import deliveries as delivery_verbs
+from server.store import groups as group_verbs
 from server.store import repositories as repository_verbs
 from server.store import runs as run_verbs
 from server.store import statuses as status_verbs
@@ -31,9 +32,8 @@ from server.store.rows import (
     NewRun,
     PipelineDecision,
     RepositoryRow,
-    RunRow,
 )
-from server.superseding import Stopped, Superseding
+from server.superseding import Standing, Stopped, Superseding
 from server.webhooks import Pressure
 
 log = structlog.get_logger(__name__)
@@ -278,7 +278,7 @@ class Intake:
         at = self._clock()
 
         def write(conn: Connection) -> tuple[int, list[int]]:
-            stopped.clear()  # a transaction that fails is tried again
+            stopped.clear()  # a group of verbs that fails is run again one by one
             decision = delivery_verbs.add_decision(
                 conn,
                 delivery=delivery,
@@ -292,12 +292,17 @@ class Intake:
             )
             runs = []
             for new in verdict.runs:
-                run = self._add_run(
-                    conn, new, repository=repository, decision=decision, event=event, at=at
+                run, told_to_stop = self._add_run(
+                    conn,
+                    new,
+                    repository=repository,
+                    decision=decision,
+                    event=event,
+                    standing=standings.get(new.pipeline),
+                    at=at,
                 )
-                runs.append(run.id)
-                if new.pipeline in standings:
-                    stopped.extend(self._superseding.write(conn, run, standings[new.pipeline], at))
+                runs.append(run)
+                stopped.extend(told_to_stop)
             if runs:
                 told = _with_runs(verdict.pipelines, runs)
                 delivery_verbs.set_decision_pipelines(conn, decision, told)
@@ -319,25 +324,28 @@ class Intake:
         repository: RepositoryRow,
         decision: int,
         event: Event,
+        standing: Standing | None,
         at: datetime,
-    ) -> RunRow:
+    ) -> tuple[int, Stopped]:
         run = run_verbs.add_run(
             conn, repository=repository.id, decision=decision, event=event, new=new, at=at
         )
         row = run_verbs.run(conn, run)
         if row is None:  # pragma: no cover - it was written a line above
             raise AssertionError
+        stopped = self._superseding.write(conn, row, standing, at) if standing else []
+        turn = group_verbs.turn_of(conn, run)
         broken = new.plan is None
         status_verbs.want_status(
             conn,
             run=row,
             attempt=1,
             state=StatusState.ERROR if broken else StatusState.PENDING,
-            description=new.sentence if broken else "waiting for a slot",
+            description=new.sentence or (turn.sentence if turn else "waits for a slot"),
             target_url=self._run_url(run),
             at=at,
         )
-        return row
+        return run, stopped
 
     async def start(
         self, *, repository: str, ref: str, by: str, host: str | None, pipeline: str | None
