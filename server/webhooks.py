@@ -16,7 +16,13 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from server.clock import Clock
-from server.hosts.port import Host, PayloadInvalidError, SignatureInvalidError, Verified
+from server.hosts.port import (
+    Host,
+    PayloadInvalidError,
+    RepositoryRef,
+    SignatureInvalidError,
+    Verified,
+)
 from server.store import Database, DatabaseBusyError
 from server.store import deliveries as delivery_verbs
 from server.store import runs as run_verbs
@@ -126,9 +132,9 @@ class Webhooks:
         body = await _body(request)
         self._pressure.arrived()
         if len(body) <= ON_LOOP:
-            verified = self._check(host, headers, body)
+            verified, repository = self._check(host, headers, body)
         else:
-            verified = await asyncio.to_thread(self._check, host, headers, body)
+            verified, repository = await asyncio.to_thread(self._check, host, headers, body)
         new = NewDelivery.model_construct(
             id=delivery_verbs.new_id(),
             host=host.name,
@@ -137,6 +143,7 @@ class Webhooks:
             headers={name: value for name, value in headers.items() if name not in NEVER_STORED},
             body=body,
             received_at=self._clock(),
+            repository=repository.external_id if repository else None,
         )
         try:
             stored = await self._database.write_batched(delivery_verbs.add_deliveries, new)
@@ -151,7 +158,9 @@ class Webhooks:
             "url": f"{self._url}/deliveries/{stored}",
         }
 
-    def _check(self, host: Host, headers: Mapping[str, str], body: bytes) -> Verified:
+    def _check(
+        self, host: Host, headers: Mapping[str, str], body: bytes
+    ) -> tuple[Verified, RepositoryRef | None]:
         try:
             verified = host.verify(headers, body, self._clock())
         except SignatureInvalidError as error:
@@ -168,7 +177,7 @@ class Webhooks:
                 f"{'no repository' if repository is None else 'another repository'}"
             )
             raise RefusedError(HTTPStatus.FORBIDDEN, detail)
-        return verified
+        return verified, repository
 
     async def outcome(self, request: Request) -> Response:
         """What became of a delivery, for a sender who signs the question (plain git's hook)."""

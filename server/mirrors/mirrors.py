@@ -29,6 +29,8 @@ DIFF_LIMIT = 32 * 1024 * 1024  # bytes of changed paths
 UNREACHABLE_KEPT = "90.days.ago"
 PACKS_KEPT = 50  # more are rolled up in passing; a look-up goes through all of them
 REF_LIMIT = 1024  # characters
+AHEAD_COMMITS = 10_000  # looked through for those that came along with a fetch
+AHEAD_SNAPSHOTS = 512  # commits described before somebody asks
 
 _SHA = re.compile(r"[0-9a-f]{40}(?:[0-9a-f]{24})?")
 _REF = re.compile(
@@ -49,6 +51,15 @@ class MirrorKey(Value):
         return f"{re.sub(r'[^a-z0-9]+', '-', self.host.lower()).strip('-')[:40]}-{digest[:32]}.git"
 
 
+class Wanted(Value):
+    """A commit to be fetched."""
+
+    sha: str
+    ref: str
+    before: str | None = None
+    """Where the ref stood before."""
+
+
 class Mirrors:
     """The mirrors in one folder.
 
@@ -60,6 +71,7 @@ class Mirrors:
         self._folder = folder
         self._fetch_timeout = fetch_timeout
         self._threads = Threads()
+        self._ahead: dict[tuple[Path, str], Snapshot] = {}
         self._locks: weakref.WeakValueDictionary[str, asyncio.Lock] = weakref.WeakValueDictionary()
 
     def path(self, key: MirrorKey) -> Path:
@@ -92,6 +104,62 @@ class Mirrors:
             if before is not None and _SHA.fullmatch(before) and before.strip("0"):
                 await self._fetch_before(key, remote, before, ref)
         return git_dir
+
+    async def fetch_ahead(self, key: MirrorKey, remote: Remote, wanted: Sequence[Wanted]) -> None:
+        """Fetch and describe many commits at once, as far as that can be done in one go.
+
+        Each ref's last commit is asked for, and usually brings those before it along. What does
+        not come this way comes with :meth:`fetch`, and tells then what is wrong.
+
+        Raises:
+            MirrorError: The host could not be asked.
+        """
+        git_dir = self.path(key)
+        usable = [one for one in wanted if _SHA.fullmatch(one.sha) and _usable(one.ref)]
+        async with self._lock(key):
+            missing = [one for one in usable if not folders.marked(git_dir, one.sha)]
+            if len(missing) > 1:
+                await self._fetch_many(git_dir, key, remote, missing)
+        here = [one.sha for one in usable if folders.marked(git_dir, one.sha)]
+        if len(here) > 1:
+            await self._describe_ahead(git_dir, here)
+
+    async def _fetch_many(
+        self, git_dir: Path, key: MirrorKey, remote: Remote, missing: Sequence[Wanted]
+    ) -> None:
+        tips = {one.ref: one.sha for one in missing}
+        if not folders.exists(git_dir):
+            await asyncio.to_thread(folders.create, git_dir, len(missing[0].sha))
+        await _reach(remote)
+        done = await self._fetch(key, remote, [(sha, ref) for ref, sha in tips.items()])
+        if done.code != 0:
+            raise failures.failure(
+                "fetching the repository", done.err, url=remote.url, secrets=remote.env
+            )
+        for sha in tips.values():
+            folders.mark(git_dir, sha)
+        befores = {one.before for one in missing} - {one.sha for one in missing}
+        known = [f"^{sha}" for sha in befores if sha is not None and _SHA.fullmatch(sha)]
+        between = await self._read(
+            git_dir,
+            *("rev-list", "--ignore-missing", f"--max-count={AHEAD_COMMITS}"),
+            *(*tips.values(), *known, "--"),
+            limit=AHEAD_COMMITS * 65,
+        )
+        found = frozenset(between.out.decode("ascii", "replace").split())
+        for one in missing:
+            if one.sha in found:  # what a whole commit stands on is whole
+                folders.mark(git_dir, one.sha)
+        await self._roll_up(git_dir)
+
+    async def _describe_ahead(self, git_dir: Path, shas: Sequence[str]) -> None:
+        described = await self._threads.do(
+            READING, lambda stop: objects.describe_many(stop, git_dir, shas)
+        )
+        for sha, snapshot in described.items():
+            self._ahead[git_dir, sha] = snapshot
+        while len(self._ahead) > AHEAD_SNAPSHOTS:
+            del self._ahead[next(iter(self._ahead))]
 
     async def resolve(
         self,
@@ -208,6 +276,8 @@ class Mirrors:
             MirrorError: There is no such commit here, or it cannot be read.
         """
         _check(sha)
+        if (known := self._ahead.pop((git_dir, sha), None)) is not None:
+            return known
         try:
             return await self._threads.do(
                 READING, lambda stop: objects.describe(stop, git_dir, sha)
@@ -317,16 +387,22 @@ class Mirrors:
     async def _fetch_one(
         self, key: MirrorKey, remote: Remote, wanted: str, ref: str
     ) -> command.Done:
+        return await self._fetch(key, remote, [(wanted, ref)])
+
+    async def _fetch(
+        self, key: MirrorKey, remote: Remote, wanted: Sequence[tuple[str, str]]
+    ) -> command.Done:
         """One `git fetch`. A ref of our own keeps what was fetched alive, one for each theirs."""
         git_dir = self.path(key)
-        ours = f"refs/lading/{hashlib.sha256(ref.encode()).hexdigest()[:32]}"
-        folders.unlock(git_dir / f"{ours}.lock")
+        ours = {ref: _our_ref(ref) for _, ref in wanted}
+        for ref in ours.values():
+            folders.unlock(git_dir / f"{ref}.lock")
         return await command.run(
             self._threads,
             git_dir,
             *("fetch", "--quiet", "--no-tags", "--no-write-fetch-head", "--no-auto-gc"),
             *("--no-show-forced-updates", "--no-recurse-submodules", "--"),
-            *(remote.url, f"+{wanted}:{ours}"),
+            *(remote.url, *(f"+{what}:{ours[ref]}" for what, ref in wanted)),
             env=command.environment(remote.protocols, remote.env, folders.trust(git_dir, remote)),
             limit=65536,
             timeout=self._fetch_timeout,
@@ -334,10 +410,18 @@ class Mirrors:
         )
 
 
+def _our_ref(theirs: str) -> str:
+    return f"refs/lading/{hashlib.sha256(theirs.encode()).hexdigest()[:32]}"
+
+
+def _usable(ref: str) -> bool:
+    return len(ref) <= REF_LIMIT and _REF.fullmatch(ref) is not None
+
+
 def _check(sha: str, ref: str | None = None) -> None:
     if not _SHA.fullmatch(sha):
         raise MirrorError(f"{sha[:80]!r} is no commit id: it has 40 or 64 digits", permanent=True)
-    if ref is not None and (len(ref) > REF_LIMIT or not _REF.fullmatch(ref)):
+    if ref is not None and not _usable(ref):
         raise MirrorError(f"{ref[:80]!r} is no ref name that git allows", permanent=True)
 
 

@@ -12,9 +12,45 @@ from sqlalchemy.engine import Connection, Row
 from pipelines.progress import State
 from server.store.rows import Queued, Rival, Turn
 from server.store.runs import run
-from server.store.tables import attempts, runs
+from server.store.tables import Instant, attempts, runs
 
 _ACTIVE = (State.WAITING, State.RUNNING)
+
+_UNFINISHED = (
+    sa.select(runs.c.id, runs.c.event)
+    .join(attempts, attempts.c.run == runs.c.id)
+    .where(
+        attempts.c.group_key == sa.bindparam("key"),
+        attempts.c.state.in_(_ACTIVE),
+        attempts.c.cancelled_at.is_(None),
+        runs.c.group_ref == sa.bindparam("ref"),
+    )
+    .order_by(runs.c.id.desc())
+)
+_WAITING = (
+    sa.select(attempts.c.group_key, attempts.c.created_at, runs.c.plan)
+    .join(runs, sa.and_(runs.c.id == attempts.c.run, runs.c.attempt == attempts.c.number))
+    .where(attempts.c.run == sa.bindparam("waiting"), attempts.c.state == State.WAITING)
+)
+_BEFORE = sa.and_(
+    attempts.c.group_key == sa.bindparam("key"),
+    sa.or_(
+        attempts.c.state == State.RUNNING,
+        sa.and_(
+            attempts.c.state == State.WAITING,
+            sa.tuple_(attempts.c.created_at, attempts.c.run)
+            < sa.tuple_(sa.bindparam("created", type_=Instant), sa.bindparam("waiting")),
+        ),
+    ),
+)
+_AHEAD = sa.select(sa.func.count()).where(_BEFORE)
+# In the order of their turns: what runs, then what waits.
+_TURNS = (
+    sa.case((attempts.c.state == State.RUNNING, 0), else_=1),
+    attempts.c.created_at,
+    attempts.c.run,
+)
+_FIRST = sa.select(attempts.c.run).where(_BEFORE).order_by(*_TURNS).limit(1)
 
 
 def newest_rival(conn: Connection, *, group_key: str, group_ref: str) -> Rival | None:
@@ -37,44 +73,22 @@ def newest_rival(conn: Connection, *, group_key: str, group_ref: str) -> Rival |
 
 def unfinished_rivals(conn: Connection, *, group_key: str, group_ref: str) -> list[Rival]:
     """Runs that wait or run and that nothing superseded, the newest first."""
-    query = (
-        sa.select(runs.c.id, runs.c.event)
-        .join(attempts, attempts.c.run == runs.c.id)
-        .where(
-            attempts.c.group_key == group_key,
-            attempts.c.state.in_(_ACTIVE),
-            attempts.c.cancelled_at.is_(None),
-            runs.c.group_ref == group_ref,
-        )
-        .order_by(runs.c.id.desc())
-    )
-    return [_rival(row) for row in conn.execute(query)]
+    found = conn.execute(_UNFINISHED, {"key": group_key, "ref": group_ref})
+    return [_rival(row) for row in found]
 
 
 def turn_of(conn: Connection, run: int) -> Turn | None:
     """What the newest attempt of a run waits for beside a slot; None for nothing."""
-    query = sa.select(attempts, runs.c.plan).join(
-        runs, sa.and_(runs.c.id == attempts.c.run, runs.c.attempt == attempts.c.number)
-    )
-    row = conn.execute(query.where(attempts.c.run == run)).one_or_none()
-    if row is None or row.group_key is None or row.state != State.WAITING:
+    row = conn.execute(_WAITING, {"waiting": run}).one_or_none()
+    if row is None or row.group_key is None:
         return None
-    before = sa.and_(
-        attempts.c.group_key == row.group_key,
-        sa.or_(
-            attempts.c.state == State.RUNNING,
-            sa.and_(
-                attempts.c.state == State.WAITING,
-                sa.tuple_(attempts.c.created_at, attempts.c.run)
-                < sa.tuple_(sa.literal(row.created_at, attempts.c.created_at.type), row.run),
-            ),
-        ),
-    )
-    ahead = conn.execute(sa.select(sa.func.count()).where(before)).scalar_one()
+    before = {"key": row.group_key, "created": row.created_at, "waiting": run}
+    ahead = conn.execute(_AHEAD, before).scalar_one()
     if ahead == 0:
         return None
-    first = conn.execute(_in_line().where(before).limit(1)).one()
-    return Turn(group=row.plan["group"]["name"], run=first.run, ahead=ahead)
+    return Turn(
+        group=row.plan["group"]["name"], run=conn.execute(_FIRST, before).scalar_one(), ahead=ahead
+    )
 
 
 def queue(conn: Connection, *, limit: int) -> list[Queued]:
@@ -85,8 +99,8 @@ def queue(conn: Connection, *, limit: int) -> list[Queued]:
         .order_by(attempts.c.created_at, attempts.c.run)
         .limit(limit)
     )
-    waiting = list(conn.execute(query))
-    running = list(conn.execute(_in_line().where(attempts.c.state == State.RUNNING)))
+    waiting = conn.execute(query).all()
+    running = conn.execute(sa.select(attempts).where(attempts.c.state == State.RUNNING)).all()
     return list(_queued(conn, waiting, running))
 
 
@@ -106,14 +120,6 @@ def _queued(
         if key is not None:
             first.setdefault(key, row.run)
             ahead[key] += 1
-
-
-def _in_line() -> sa.Select[Any]:
-    """Unfinished attempts in the order of their turns: what runs, then what waits."""
-    running_first = sa.case((attempts.c.state == State.RUNNING, 0), else_=1)
-    return sa.select(attempts.c.run, attempts.c.state, attempts.c.group_key).order_by(
-        running_first, attempts.c.created_at, attempts.c.run
-    )
 
 
 def _superseded_by() -> sa.ColumnElement[int | None]:

@@ -44,6 +44,15 @@ class NewDelivery(Value):
     headers: dict[str, str]
     body: bytes
     received_at: AwareDatetime
+    repository: str | None = None
+    """The repository's id on its host, as the door read it; None where it names none."""
+
+
+class Lane(Value):
+    """Deliveries of one repository: they are read one after the other, in their order."""
+
+    host: str
+    repository: str | None
 
 
 class DeliveryRow(NewDelivery):

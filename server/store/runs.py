@@ -25,6 +25,28 @@ from server.store.tables import Instant, attempts, repositories, runs, steps
 
 _ACTIVE = (State.WAITING, State.RUNNING)
 
+# Made once: a burst of pushes says each for every one, and making it costs more than its work.
+_SUPERSEDE = (
+    sa.update(attempts)
+    .where(
+        attempts.c.run == sa.bindparam("stopped"),
+        attempts.c.number
+        == sa.select(runs.c.attempt).where(runs.c.id == sa.bindparam("stopped")).scalar_subquery(),
+        attempts.c.state.in_(_ACTIVE),
+        attempts.c.cancelled_at.is_(None),
+    )
+    .values(cancelled_at=sa.bindparam("at"), superseded_by=sa.bindparam("by"))
+    .returning(*attempts.c)
+)
+_STOPPED = (attempts.c.run == sa.bindparam("stopped"), attempts.c.number == sa.bindparam("which"))
+_END_WAITING = sa.update(attempts).where(*_STOPPED)
+_END_WAITING_STEPS = sa.update(steps).where(
+    steps.c.run == sa.bindparam("stopped"), steps.c.attempt == sa.bindparam("which")
+)
+_END_RUN = sa.update(runs).where(
+    runs.c.id == sa.bindparam("stopped"), runs.c.attempt == sa.bindparam("which")
+)
+
 
 def add_run(
     conn: Connection, *, repository: int, decision: int, event: Event, new: NewRun, at: datetime
@@ -184,18 +206,7 @@ def supersede(conn: Connection, run: int, *, by: int, at: datetime) -> AttemptRo
 
     One that still waits ends at once; one that runs is ended by its worker.
     """
-    number = sa.select(runs.c.attempt).where(runs.c.id == run).scalar_subquery()
-    row = conn.execute(
-        sa.update(attempts)
-        .where(
-            attempts.c.run == run,
-            attempts.c.number == number,
-            attempts.c.state.in_(_ACTIVE),
-            attempts.c.cancelled_at.is_(None),
-        )
-        .values(cancelled_at=at, superseded_by=by)
-        .returning(*attempts.c)
-    ).one_or_none()
+    row = conn.execute(_SUPERSEDE, {"stopped": run, "by": by, "at": at}).one_or_none()
     return None if row is None else _stopped(conn, _attempt(row), at)
 
 
@@ -203,14 +214,12 @@ def _stopped(conn: Connection, attempt: AttemptRow, at: datetime) -> AttemptRow:
     """An attempt that was asked to stop, as it stands now: ended, where it had not begun."""
     if attempt.state is not State.WAITING:
         return attempt
-    conn.execute(
-        sa.update(steps)
-        .where(steps.c.run == attempt.run, steps.c.attempt == attempt.number)
-        .values(state=State.CANCELLED, ended_at=at)
-    )
-    run, number, why = attempt.run, attempt.number, attempt.why_cancelled or ""
-    _end_attempt(conn, run, number, state=State.CANCELLED, sentence=why, at=at)
-    return one_attempt(conn, run, number)
+    ended = {"state": State.CANCELLED, "sentence": attempt.why_cancelled or "", "ended_at": at}
+    which = {"stopped": attempt.run, "which": attempt.number}
+    conn.execute(_END_WAITING_STEPS, {**which, "state": State.CANCELLED, "ended_at": at})
+    conn.execute(_END_WAITING, {**which, **ended})
+    conn.execute(_END_RUN, {**which, **ended})
+    return attempt.model_copy(update=ended)
 
 
 def one_attempt(conn: Connection, run: int, number: int) -> AttemptRow:

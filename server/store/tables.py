@@ -75,8 +75,9 @@ deliveries = Table(
     Column("state", String(20), nullable=False),
     Column("tries", Integer, nullable=False),
     Column("error", Text),
+    Column("repository", String(255)),
     UniqueConstraint("host", "delivery_id"),
-    Index(None, "state", "id"),
+    Index(None, "state", "host", "repository", "id"),
 )
 
 decisions = Table(

@@ -1,4 +1,4 @@
-"""Groups of runs that take turns, and which run superseded an attempt."""
+"""Groups of runs that take turns; which repository a delivery speaks of."""
 
 from __future__ import annotations
 
@@ -11,6 +11,13 @@ down_revision = "0001"
 
 def upgrade() -> None:
     """Make the change."""
+    with op.batch_alter_table("deliveries", schema=None) as batch_op:
+        batch_op.add_column(sa.Column("repository", sa.String(length=255), nullable=True))
+        batch_op.drop_index(batch_op.f("ix_deliveries_state_id"))
+        batch_op.create_index(
+            batch_op.f("ix_deliveries_state_host_repository_id"),
+            ["state", "host", "repository", "id"],
+        )
     with op.batch_alter_table("runs", schema=None) as batch_op:
         batch_op.add_column(sa.Column("group_key", sa.Text(), nullable=True))
         batch_op.add_column(sa.Column("group_ref", sa.Text(), nullable=True))
