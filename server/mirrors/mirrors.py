@@ -8,34 +8,25 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import hashlib
-import os
 import re
 import weakref
 from collections.abc import Sequence
 from pathlib import Path
-from urllib.parse import urlsplit
 
 from pipelines.values import Value
 from server.hosts.port import Remote
-from server.mirrors import command, failures, folders, objects
+from server.mirrors import asking, command, failures, folders, objects, spelling
 from server.mirrors.command import MirrorError
 from server.mirrors.objects import CommitInfo, Snapshot
 from server.mirrors.processes import READING, Threads
 from server.mirrors.resolving import Resolved, choose, names
 
-CONNECT_TIMEOUT = 5.0  # seconds
 FETCH_TIMEOUT = 600.0  # seconds; a first fetch of a large repository takes minutes
 DIFF_LIMIT = 32 * 1024 * 1024  # bytes of changed paths
 UNREACHABLE_KEPT = "90.days.ago"
 PACKS_KEPT = 50  # more are rolled up in passing; a look-up goes through all of them
-REF_LIMIT = 1024  # characters
 AHEAD_COMMITS = 10_000  # looked through for those that came along with a fetch
 AHEAD_SNAPSHOTS = 512  # commits described before somebody asks
-
-_SHA = re.compile(r"[0-9a-f]{40}(?:[0-9a-f]{24})?")
-_REF = re.compile(
-    r"(?!.*(?:\.\.|@\{|//|/\.|\.lock(?:/|$)))refs/[^\x00-\x20\x7f~^:?*\[\\]+(?<![/.])"
-)
 
 
 class MirrorKey(Value):
@@ -96,12 +87,12 @@ class Mirrors:
         Raises:
             MirrorError: The commit could not be fetched, or sha or ref is not what git allows.
         """
-        _check(sha, ref)
+        spelling.check(sha, ref)
         git_dir = self.path(key)
         async with self._lock(key):
             if not folders.marked(git_dir, sha):
                 await self._fetch_healing(key, remote, sha, ref)
-            if before is not None and _SHA.fullmatch(before) and before.strip("0"):
+            if before is not None and spelling.SHA.fullmatch(before) and before.strip("0"):
                 await self._fetch_before(key, remote, before, ref)
         return git_dir
 
@@ -115,7 +106,9 @@ class Mirrors:
             MirrorError: The host could not be asked.
         """
         git_dir = self.path(key)
-        usable = [one for one in wanted if _SHA.fullmatch(one.sha) and _usable(one.ref)]
+        usable = [
+            one for one in wanted if spelling.SHA.fullmatch(one.sha) and spelling.is_ref(one.ref)
+        ]
         async with self._lock(key):
             missing = [one for one in usable if not folders.marked(git_dir, one.sha)]
             if len(missing) > 1:
@@ -130,7 +123,7 @@ class Mirrors:
         tips = {one.ref: one.sha for one in missing}
         if not folders.exists(git_dir):
             await asyncio.to_thread(folders.create, git_dir, len(missing[0].sha))
-        await _reach(remote)
+        await asking.reach(remote)
         done = await self._fetch(key, remote, [(sha, ref) for ref, sha in tips.items()])
         if done.code != 0:
             raise failures.failure(
@@ -139,7 +132,7 @@ class Mirrors:
         for sha in tips.values():
             folders.mark(git_dir, sha)
         befores = {one.before for one in missing} - {one.sha for one in missing}
-        known = [f"^{sha}" for sha in befores if sha is not None and _SHA.fullmatch(sha)]
+        known = [f"^{sha}" for sha in befores if sha is not None and spelling.SHA.fullmatch(sha)]
         between = await self._read(
             git_dir,
             *("rev-list", "--ignore-missing", f"--max-count={AHEAD_COMMITS}"),
@@ -181,32 +174,17 @@ class Mirrors:
             MirrorError: There is no such name, or the host cannot be asked.
         """
         name = name or default_branch or "main"
-        if _SHA.fullmatch(name):
+        if spelling.SHA.fullmatch(name):
             return Resolved(sha=name, ref=f"refs/heads/{default_branch or 'main'}")
         wanted = names(name)
-        listing = await self._listing(key, remote, (*wanted, f"{wanted[-1]}^{{}}"))
-        return choose(name, "\n".join(listing))
-
-    async def _listing(self, key: MirrorKey, remote: Remote, wanted: Sequence[str]) -> list[str]:
-        """Lines of id, tab and ref, for those refs that the host has."""
-        for name in wanted:
-            if not _REF.fullmatch(name.removesuffix("^{}")):
-                raise MirrorError(f"{name[:80]!r} is no name that git allows", permanent=True)
-        git_dir = await self._nothing()
-        await _reach(remote)
-        done = await command.run(
+        listing = await asking.listing(
             self._threads,
-            git_dir,
-            *("ls-remote", "--quiet", "--", remote.url, *wanted),
-            env=command.environment(remote.protocols, remote.env, folders.trust(git_dir, remote)),
-            limit=1024 * 1024,
+            self._folder,
+            remote,
             lane=key.host,
+            wanted=(*wanted, f"{wanted[-1]}^{{}}"),
         )
-        if done.code != 0:
-            raise failures.failure(
-                "asking for the branch", done.err, url=remote.url, secrets=remote.env
-            )
-        return done.out.decode("utf-8", "replace").splitlines()
+        return choose(name, "\n".join(listing))
 
     async def head(self, key: MirrorKey, remote: Remote, ref: str) -> str | None:
         """The commit that a ref of any kind stands at on the host now; None where it is gone.
@@ -214,20 +192,12 @@ class Mirrors:
         Raises:
             MirrorError: The host cannot be asked, or it is no ref's name.
         """
-        listing = await self._listing(key, remote, (ref, f"{ref}^{{}}"))
+        wanted = (ref, f"{ref}^{{}}")
+        listing = await asking.listing(
+            self._threads, self._folder, remote, lane=key.host, wanted=wanted
+        )
         refs = {name: sha for sha, _, name in (line.partition("\t") for line in listing)}
         return refs.get(f"{ref}^{{}}", refs.get(ref))
-
-    async def _nothing(self) -> Path:
-        """A repository with our settings and no objects, to ask from.
-
-        The mirror itself may not be there yet, and what kind of ids it needs is not known before
-        its first commit is.
-        """
-        nothing = self._folder / "nothing.git"
-        if not folders.exists(nothing):
-            await asyncio.to_thread(folders.create, nothing, 40)
-        return nothing
 
     async def changed(
         self, git_dir: Path, before: str | None, sha: str, *, from_merge_base: bool = False
@@ -243,13 +213,13 @@ class Mirrors:
         Returns:
             None where it cannot be known: `before` is zeros, gone, or shares no history.
         """
-        if before is None or not _SHA.fullmatch(before) or not before.strip("0"):
+        if before is None or not spelling.SHA.fullmatch(before) or not before.strip("0"):
             return None
-        _check(sha)
+        spelling.check(sha)
         if from_merge_base:
             base = await self._read(git_dir, "merge-base", before, sha, limit=1024)
             before = base.out.decode("ascii", "replace").strip()
-            if base.code != 0 or not _SHA.fullmatch(before):
+            if base.code != 0 or not spelling.SHA.fullmatch(before):
                 return None
         done = await self._read(
             git_dir, "diff-tree", "-r", "-z", "--name-only", "--no-renames", before, sha, "--",
@@ -264,8 +234,8 @@ class Mirrors:
 
         False also where one of the two is not here.
         """
-        _check(sha)
-        _check(of)
+        spelling.check(sha)
+        spelling.check(of)
         done = await self._read(git_dir, "merge-base", "--is-ancestor", sha, of, limit=1024)
         return done.code == 0
 
@@ -275,7 +245,7 @@ class Mirrors:
         Raises:
             MirrorError: There is no such commit here, or it cannot be read.
         """
-        _check(sha)
+        spelling.check(sha)
         if (known := self._ahead.pop((git_dir, sha), None)) is not None:
             return known
         try:
@@ -341,7 +311,7 @@ class Mirrors:
         git_dir = self.path(key)
         if not folders.exists(git_dir):
             await asyncio.to_thread(folders.create, git_dir, len(sha))
-        await _reach(remote)
+        await asking.reach(remote)
         done = await self._fetch_one(key, remote, sha, ref)
         if done.code != 0 and re.search(r"unadvertised|not our ref", done.err):
             # The host gives only what a ref points at: the branch, if it still holds the commit.
@@ -412,34 +382,3 @@ class Mirrors:
 
 def _our_ref(theirs: str) -> str:
     return f"refs/lading/{hashlib.sha256(theirs.encode()).hexdigest()[:32]}"
-
-
-def _usable(ref: str) -> bool:
-    return len(ref) <= REF_LIMIT and _REF.fullmatch(ref) is not None
-
-
-def _check(sha: str, ref: str | None = None) -> None:
-    if not _SHA.fullmatch(sha):
-        raise MirrorError(f"{sha[:80]!r} is no commit id: it has 40 or 64 digits", permanent=True)
-    if ref is not None and not _usable(ref):
-        raise MirrorError(f"{ref[:80]!r} is no ref name that git allows", permanent=True)
-
-
-async def _reach(remote: Remote) -> None:
-    """See whether the host takes connections: git itself would wait for minutes.
-
-    git limits how slowly a host may send (`http.lowSpeedTime`), but has no limit for connecting;
-    ssh has its own.
-    """
-    parts = urlsplit(remote.url)
-    if parts.scheme not in {"http", "https"} or any(map(os.environ.get, command.PROXIES)):
-        return
-    try:
-        async with asyncio.timeout(CONNECT_TIMEOUT):
-            _, writer = await asyncio.open_connection(
-                parts.hostname, parts.port or (443 if parts.scheme == "https" else 80)
-            )
-    except (OSError, TimeoutError) as error:
-        reason = str(error) or f"no answer within {CONNECT_TIMEOUT:.0f} s"
-        raise failures.failure("fetching the repository", f"Failed to connect: {reason}") from None
-    writer.close()
