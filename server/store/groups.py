@@ -10,7 +10,7 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection, Row
 
 from pipelines.progress import State
-from server.store.rows import Queued, Rival, Turn
+from server.store.rows import COUNTED, Queued, Rival, Turn
 from server.store.runs import run
 from server.store.tables import Instant, attempts, runs
 
@@ -43,14 +43,22 @@ _BEFORE = sa.and_(
         ),
     ),
 )
-_AHEAD = sa.select(sa.func.count()).where(_BEFORE)
-# In the order of their turns: what runs, then what waits.
-_TURNS = (
-    sa.case((attempts.c.state == State.RUNNING, 0), else_=1),
-    attempts.c.created_at,
-    attempts.c.run,
+_AHEAD = sa.select(sa.func.count()).select_from(
+    sa.select(attempts.c.run).where(_BEFORE).limit(COUNTED).subquery()
 )
-_FIRST = sa.select(attempts.c.run).where(_BEFORE).order_by(*_TURNS).limit(1)
+
+
+def _oldest(state: State) -> sa.ScalarSelect[int]:
+    return (
+        sa.select(attempts.c.run)
+        .where(attempts.c.group_key == sa.bindparam("key"), attempts.c.state == state)
+        .order_by(attempts.c.created_at, attempts.c.run)
+        .limit(1)
+        .scalar_subquery()
+    )
+
+
+_FIRST = sa.select(sa.func.coalesce(_oldest(State.RUNNING), _oldest(State.WAITING)))
 
 
 def newest_rival(conn: Connection, *, group_key: str, group_ref: str) -> Rival | None:
@@ -86,9 +94,8 @@ def turn_of(conn: Connection, run: int) -> Turn | None:
     ahead = conn.execute(_AHEAD, before).scalar_one()
     if ahead == 0:
         return None
-    return Turn(
-        group=row.plan["group"]["name"], run=conn.execute(_FIRST, before).scalar_one(), ahead=ahead
-    )
+    first = conn.execute(_FIRST, {"key": row.group_key}).scalar_one()
+    return Turn(group=row.plan["group"]["name"], run=first, ahead=ahead)
 
 
 def queue(conn: Connection, *, limit: int) -> list[Queued]:
@@ -115,7 +122,9 @@ def _queued(
         if row.state == State.WAITING and (found := run(conn, row.run)) is not None:
             turn = None
             if key in first and found.plan is not None and found.plan.group is not None:
-                turn = Turn(group=found.plan.group.name, run=first[key], ahead=ahead[key])
+                turn = Turn(
+                    group=found.plan.group.name, run=first[key], ahead=min(ahead[key], COUNTED)
+                )
             yield Queued(run=found, attempt=row.number, since=row.created_at, turn=turn)
         if key is not None:
             first.setdefault(key, row.run)

@@ -189,6 +189,10 @@ class Rival(Value):
     event: Event
 
 
+COUNTED = 1001
+"""Of a longer line nobody needs the length, and counting it for each newcomer takes long."""
+
+
 class Turn(Value):
     """What an attempt that waits must let go before it."""
 
@@ -196,12 +200,13 @@ class Turn(Value):
     run: int
     """The first in line: it runs, or will run next."""
     ahead: int
-    """How many of the group come before it, the first in line included."""
+    """How many of the group come before it, the first in line included; at most `COUNTED`."""
 
     @property
     def sentence(self) -> str:
         """In words."""
-        more = f", and {self.ahead - 1} more before it" if self.ahead > 1 else ""
+        or_more = " or" if self.ahead >= COUNTED else ""
+        more = f", and {self.ahead - 1}{or_more} more before it" if self.ahead > 1 else ""
         return f"waits for run {self.run} of group {self.group}{more}"
 
 
