@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import hashlib
 import json
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from http import HTTPStatus
 from typing import Any
 
@@ -48,33 +49,58 @@ class RefusedError(Exception):
 
 
 class Pressure:
-    """How fast deliveries come in, so that what can wait gives way to them."""
+    """How fast deliveries come in, so that what can wait gives way to them.
+
+    Their rate alone does not tell: on a machine that is busy otherwise they come no faster than
+    they are answered. So the crowd that waits for the disk counts as well; only authentic
+    deliveries get that far.
+    """
 
     WINDOW = 0.1  # seconds
     BUSY = 50  # deliveries in one window: 500 a second
+    CROWD = 8  # deliveries that wait for the disk at the same time
 
     def __init__(self, monotonic: Callable[[], float] = time.monotonic) -> None:
         self._monotonic = monotonic
         self._window = 0.0
         self._count = 0
         self._previous = 0
+        self._storing = 0
+        self._crowd = 0
+        self._previous_crowd = 0
 
     def arrived(self) -> None:
         """One more has come."""
         self._turn()
         self._count += 1
 
-    def high(self) -> bool:
-        """Whether more than 500 a second come now."""
+    @contextlib.contextmanager
+    def storing(self) -> Iterator[None]:
+        """While one is being stored."""
         self._turn()
-        return max(self._count, self._previous) >= self.BUSY
+        self._storing += 1
+        self._crowd = max(self._crowd, self._storing)
+        try:
+            yield
+        finally:
+            self._storing -= 1
+
+    def high(self) -> bool:
+        """Whether more than 500 a second come now, or many wait to be stored."""
+        self._turn()
+        return (
+            max(self._count, self._previous) >= self.BUSY
+            or max(self._crowd, self._previous_crowd) >= self.CROWD
+        )
 
     def _turn(self) -> None:
         now = self._monotonic()
         windows = (now - self._window) / self.WINDOW
         if windows >= 1:
-            self._previous = self._count if windows < 2 else 0  # noqa: PLR2004 - one window ago
-            self._count = 0
+            just_over = windows < 2  # noqa: PLR2004 - one window ago
+            self._previous = self._count if just_over else 0
+            self._previous_crowd = self._crowd if just_over else 0
+            self._count, self._crowd = 0, self._storing
             self._window = now
 
 
@@ -146,7 +172,8 @@ class Webhooks:
             repository=repository.external_id if repository else None,
         )
         try:
-            stored = await self._database.write_batched(delivery_verbs.add_deliveries, new)
+            with self._pressure.storing():
+                stored = await self._database.write_batched(delivery_verbs.add_deliveries, new)
         except DatabaseBusyError as error:
             raise RefusedError(
                 HTTPStatus.SERVICE_UNAVAILABLE, f"{error}; send it again", retry_after=10
