@@ -41,7 +41,9 @@ _SUPERSEDE = (
 _STOPPED = (attempts.c.run == sa.bindparam("stopped"), attempts.c.number == sa.bindparam("which"))
 _END_WAITING = sa.update(attempts).where(*_STOPPED)
 _END_WAITING_STEPS = sa.update(steps).where(
-    steps.c.run == sa.bindparam("stopped"), steps.c.attempt == sa.bindparam("which")
+    steps.c.run == sa.bindparam("stopped"),
+    steps.c.attempt == sa.bindparam("which"),
+    steps.c.state == State.WAITING,
 )
 _END_RUN = sa.update(runs).where(
     runs.c.id == sa.bindparam("stopped"), runs.c.attempt == sa.bindparam("which")
