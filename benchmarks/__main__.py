@@ -13,7 +13,7 @@ from benchmarks import machine
 from benchmarks.figures import Figure
 from benchmarks.ground import Ground, ground
 from benchmarks.processes import BrokenError
-from benchmarks.rows import builds, latency, output, webhooks
+from benchmarks.rows import builds, burst, latency, output, webhooks
 from benchmarks.table import as_json, render
 from scripts.parts.errors import PartError, say
 
@@ -27,6 +27,7 @@ class Row(NamedTuple):
 
 ROWS = {
     "webhooks": Row(webhooks.measure, 3),
+    "burst": Row(burst.measure, 3),
     "one-step": Row(latency.one_step, 15),
     "ten-steps": Row(latency.ten_steps, 5),
     "twenty-runs": Row(latency.twenty_runs, 5),

@@ -18,6 +18,7 @@ import docker
 
 from benchmarks.processes import BrokenError, checked, until
 from benchmarks.server import SECRET, Server, serving
+from pipelines.events import ZERO_SHA
 from scripts.parts import base_image
 from scripts.parts.engine import engine
 from scripts.parts.errors import PartError
@@ -134,13 +135,17 @@ class Project:
         """A new commit of the same files, pushed; its id."""
         return self.repository.pushed()
 
-    def delivery(self, sha: str, *, ref: str = "refs/heads/main") -> Delivery:
+    def delivery(
+        self, sha: str, *, ref: str = "refs/heads/main", before: str = ZERO_SHA
+    ) -> Delivery:
         """The webhook of a push."""
-        return self._double.push_delivery(self._known, sha=sha, secret=SECRET, ref=ref)
+        return self._double.push_delivery(
+            self._known, sha=sha, secret=SECRET, ref=ref, before=before
+        )
 
-    def large_delivery(self, sha: str, *, ref: str, size: int) -> Delivery:
+    def large_delivery(self, sha: str, *, ref: str, size: int, before: str = ZERO_SHA) -> Delivery:
         """The webhook of a push with as many commits as make at least `size` bytes."""
-        body = json.loads(self.delivery(sha, ref=ref).body)
+        body = json.loads(self.delivery(sha, ref=ref, before=before).body)
         commit = body["commits"][0]
         while len(json.dumps(body, separators=(",", ":"))) < size:
             number = len(body["commits"])

@@ -54,6 +54,10 @@ class Server:
         """How many deliveries are in the database, counted past the server."""
         return int(self._query("SELECT count(*) FROM deliveries")[0][0])
 
+    def count(self, of: str) -> int:
+        """How many rows there are of something: a table, with joins and conditions."""
+        return int(self._query(f"SELECT count(*) FROM {of}")[0][0])
+
     def step_seconds(self, run: int) -> float:
         """The time between start and end of a run's one step."""
         rows = self._query("SELECT (ended_at - started_at) / 1e6 FROM steps WHERE run = ?", run)

@@ -179,6 +179,17 @@ CODES: dict[str, Explanation] = {
         "one; here it builds none, or several.",
         "Add `image`: a name, or `{from: build.web}`.",
     ),
+    "P036": _explain(
+        "neither true nor false",
+        "The key takes `true` or `false`, and no other word for the same.",
+        "Write one of the two.",
+    ),
+    "P037": _explain(
+        "bad group",
+        "A group's name is one line of at most 100 characters. `${run}` is different in every run, "
+        "so no two runs would ever share the group.",
+        "Name what the runs share, like `deploy-${branch}`, or leave `group` out.",
+    ),
     "P040": _explain(
         "placeholder without a value",
         "The image's name holds a placeholder that has no value for this event, as `${tag}` for "

@@ -28,6 +28,7 @@ _SHAPES = {
     "dict_type": "keys and values",
     "model_type": "keys and values",
     "float_type": "a duration like `30m`",
+    "bool_type": "`true` or `false`",
 }
 
 
@@ -164,6 +165,8 @@ def _where(owner: _Place) -> str:
     place = "pipeline"
     if owner and owner[0] in tuple(STAGE_ORDER):
         place, within = str(owner[0]), owner[2:]
+    if owner and owner[0] == "concurrency":
+        return "concurrency"
     if within and within[0] == "when":
         return "path" if "path" in within else "when"
     return "image" if within and within[0] == "image" else place

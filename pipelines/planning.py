@@ -18,6 +18,7 @@ from pipelines.plan import (
     BuildWork,
     BuiltImageRef,
     CommandsWork,
+    Group,
     ImageRef,
     NamedImage,
     Plan,
@@ -123,8 +124,20 @@ class _Planner:
             pipeline=self._definition.name,
             steps=steps,
             timeout=self._timeout,
+            group=self._group(),
             labels=_labels(self._event, committed_at),
             left_out=out,
+        )
+
+    def _group(self) -> Group | None:
+        asked = self._definition.concurrency
+        if asked is None:
+            return None
+        # Not "deploy-" for whatever has no branch: strangers would wait for one another.
+        name = asked.group and placeholders.fill(asked.group, self._raw)
+        return Group(
+            name=name or f"{self._definition.name} {self._event.ref}",
+            cancel_in_progress=asked.cancel_in_progress,
         )
 
     def _left_out(self) -> Iterator[tuple[str, str]]:

@@ -114,6 +114,7 @@ class Lading:
             defaults=PlanDefaults(timeout=settings.worker.timeout),
             wake=self.worker.notify,
             tell=self.reporting.notify,
+            interrupt=self.worker.interrupt,
             run_url=self.run_url,
         )
         self.actions = Actions(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 
@@ -62,6 +63,7 @@ def _refused(file: str, why: str) -> ReadPipeline:
     )
 
 
+@functools.lru_cache(maxsize=64)  # most commits leave the file as it was
 def _read(file: str, raw: bytes) -> ReadPipeline:
     parsed = parse(raw, file)
     return ReadPipeline(

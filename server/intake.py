@@ -18,10 +18,12 @@ from pipelines.planning import PlanDefaults
 from server.actions import ConflictError, NotFoundError
 from server.clock import Clock
 from server.deciding import Verdict, any_needs_changes, judge, read_pipelines
+from server.fetching import fetch_ahead
 from server.hosts.port import Host, Irrelevant, PayloadInvalidError, RepositoryRef, StatusState
 from server.mirrors import MirrorError, MirrorKey, Mirrors, Snapshot
 from server.store import Database, DatabaseBusyError
 from server.store import deliveries as delivery_verbs
+from server.store import groups as group_verbs
 from server.store import repositories as repository_verbs
 from server.store import runs as run_verbs
 from server.store import statuses as status_verbs
@@ -29,15 +31,18 @@ from server.store.rows import (
     DecisionOutcome,
     DecisionRow,
     DeliveryRow,
+    Lane,
     NewRun,
     PipelineDecision,
     RepositoryRow,
 )
+from server.superseding import Standing, Stopped, Superseding
 from server.webhooks import Pressure
 
 log = structlog.get_logger(__name__)
 
-AT_ONCE = 8  # deliveries read side by side; those of one repository one after the other
+AT_ONCE = 8  # repositories whose deliveries are read side by side
+SOME = 64  # deliveries of one repository before it is another one's turn
 TRIES = 3
 PAUSE = 1.0  # seconds between two deliveries while many come in
 POLL = 1.0  # seconds; the wake-up is only a hint, the rows are the truth
@@ -51,6 +56,7 @@ class Intake:
         pressure: While deliveries flood in, intake takes one at a time and pauses between them.
         wake: Called when attempts wait for the worker.
         tell: Called when statuses wait to be told.
+        interrupt: Called with (run, attempt) when a newer run supersedes one that runs.
         run_url: A run's page, by its number.
     """
 
@@ -65,6 +71,7 @@ class Intake:
         defaults: PlanDefaults,
         wake: Callable[[], None],
         tell: Callable[[], None],
+        interrupt: Callable[[int, int], None],
         run_url: Callable[[int], str],
         fetch_waits: tuple[float, ...] = FETCH_WAITS,
     ) -> None:
@@ -78,8 +85,11 @@ class Intake:
         self._tell = tell
         self._run_url = run_url
         self._fetch_waits = fetch_waits
+        self._superseding = Superseding(
+            database=database, mirrors=mirrors, interrupt=interrupt, run_url=run_url
+        )
         self._arrived = asyncio.Event()
-        self._tasks: dict[str, asyncio.Task[None]] = {}
+        self._tasks: dict[Lane, asyncio.Task[None]] = {}
         self._locks: defaultdict[tuple[str, str], asyncio.Lock] = defaultdict(asyncio.Lock)
 
     def notify(self) -> None:
@@ -99,7 +109,7 @@ class Intake:
             await asyncio.gather(*self._tasks.values(), return_exceptions=True)
 
     async def _take(self) -> bool:
-        """Start reading as many deliveries as there is room for; False where none waits."""
+        """Begin with as many repositories as there is room for; False where none waits."""
         if self._pressure.high():
             await asyncio.sleep(PAUSE)
             room = 1 - len(self._tasks)
@@ -108,18 +118,29 @@ class Intake:
         if room <= 0:
             await asyncio.wait(self._tasks.values(), return_when=asyncio.FIRST_COMPLETED)
             return True
-        waiting = await self._database.read(
-            delivery_verbs.waiting_deliveries, room + len(self._tasks)
-        )
-        fresh = [delivery for delivery in waiting if delivery.id not in self._tasks][:room]
-        for delivery in fresh:
-            task = asyncio.create_task(self._process(delivery))
-            self._tasks[delivery.id] = task
-            task.add_done_callback(functools.partial(self._done, delivery.id))
+        waiting = await self._database.read(delivery_verbs.waiting_lanes, room + len(self._tasks))
+        fresh = [lane for lane in waiting if lane not in self._tasks][:room]
+        for lane in fresh:
+            task = asyncio.create_task(self._serve(lane))
+            self._tasks[lane] = task
+            task.add_done_callback(functools.partial(self._done, lane))
         return bool(fresh)
 
-    def _done(self, delivery: str, _task: asyncio.Task[None]) -> None:
-        self._tasks.pop(delivery, None)
+    def _done(self, lane: Lane, _task: asyncio.Task[None]) -> None:
+        self._tasks.pop(lane, None)
+
+    async def _serve(self, lane: Lane) -> None:
+        """Read some deliveries of one repository; then others have their turn."""
+        some = await self._database.read(
+            delivery_verbs.waiting_deliveries, lane, 1 if self._pressure.high() else SOME
+        )
+        host = self._hosts.get(lane.host)
+        if len(some) > 1 and host is not None:
+            await fetch_ahead(self._mirrors, host, some)
+        for delivery in some:
+            await self._process(delivery)
+            if self._pressure.high():
+                return
 
     async def _wait(self) -> None:
         pending = [asyncio.create_task(self._arrived.wait()), *self._tasks.values()]
@@ -194,9 +215,7 @@ class Intake:
     async def _decide_event(
         self, host: Host, delivery: DeliveryRow, ref: RepositoryRef, event: Event
     ) -> None:
-        repository = await self._database.write(
-            repository_verbs.remember_repository, host=host.name, ref=ref, at=self._clock()
-        )
+        repository = await self._remember(host, ref)
         earlier = await self._database.read(
             delivery_verbs.decision_of_event, repository.id, event.key
         )
@@ -217,6 +236,16 @@ class Intake:
         event, verdict = await self._judge(host, ref, event)
         await self._record(
             repository, event, key if verdict.final else None, verdict, delivery=delivery.id
+        )
+
+    async def _remember(self, host: Host, ref: RepositoryRef) -> RepositoryRow:
+        known = await self._database.read(
+            repository_verbs.repository_of, host=host.name, external_id=ref.external_id
+        )
+        if known is not None and known.ref == ref:
+            return known
+        return await self._database.write(
+            repository_verbs.remember_repository, host=host.name, ref=ref, at=self._clock()
         )
 
     async def _judge(self, host: Host, ref: RepositoryRef, event: Event) -> tuple[Event, Verdict]:
@@ -267,9 +296,13 @@ class Intake:
         *,
         delivery: str | None,
     ) -> int:
+        host = self._hosts[repository.host]
+        standings = await self._superseding.standings(host, repository, event, verdict.runs)
+        stopped: Stopped = []
         at = self._clock()
 
         def write(conn: Connection) -> tuple[int, list[int]]:
+            stopped.clear()  # a group of verbs that fails is run again one by one
             decision = delivery_verbs.add_decision(
                 conn,
                 delivery=delivery,
@@ -281,12 +314,19 @@ class Intake:
                 pipelines=verdict.pipelines,
                 at=at,
             )
-            runs = [
-                self._add_run(
-                    conn, new, repository=repository, decision=decision, event=event, at=at
+            runs = []
+            for new in verdict.runs:
+                run, told_to_stop = self._add_run(
+                    conn,
+                    new,
+                    repository=repository,
+                    decision=decision,
+                    event=event,
+                    standing=standings.get(new.pipeline),
+                    at=at,
                 )
-                for new in verdict.runs
-            ]
+                runs.append(run)
+                stopped.extend(told_to_stop)
             if runs:
                 told = _with_runs(verdict.pipelines, runs)
                 delivery_verbs.set_decision_pipelines(conn, decision, told)
@@ -296,6 +336,7 @@ class Intake:
         reach("intake.recorded")
         log.info("decided", outcome=str(verdict.outcome), runs=runs, why=verdict.reason)
         if runs:
+            self._superseding.interrupt(stopped)
             self._tell()
             self._wake()
         return decision
@@ -308,25 +349,28 @@ class Intake:
         repository: RepositoryRow,
         decision: int,
         event: Event,
+        standing: Standing | None,
         at: datetime,
-    ) -> int:
+    ) -> tuple[int, Stopped]:
         run = run_verbs.add_run(
             conn, repository=repository.id, decision=decision, event=event, new=new, at=at
         )
         row = run_verbs.run(conn, run)
         if row is None:  # pragma: no cover - it was written a line above
             raise AssertionError
+        stopped = self._superseding.write(conn, row, standing, at) if standing else []
+        turn = group_verbs.turn_of(conn, run) if row.group_key else None
         broken = new.plan is None
         status_verbs.want_status(
             conn,
             run=row,
             attempt=1,
             state=StatusState.ERROR if broken else StatusState.PENDING,
-            description=new.sentence if broken else "waiting for a slot",
+            description=new.sentence or (turn.sentence if turn else "waits for a slot"),
             target_url=self._run_url(run),
             at=at,
         )
-        return run
+        return run, stopped
 
     async def start(
         self, *, repository: str, ref: str, by: str, host: str | None, pipeline: str | None

@@ -191,8 +191,8 @@ class Recorder:
 
     def _write_end(self, conn: Connection, state: State, sentence: str) -> bool:
         if state is State.CANCELLED:
-            by = run_verbs.cancelled_by(conn, self._run.id, self._attempt)
-            sentence = sentence if by is None else f"cancelled by {by}"
+            attempt = run_verbs.one_attempt(conn, self._run.id, self._attempt)
+            sentence = attempt.why_cancelled or sentence
         ended = run_verbs.end_attempt(
             conn,
             self._run.id,

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import hashlib
 import json
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from http import HTTPStatus
 from typing import Any
 
@@ -17,7 +18,13 @@ from starlette.routing import Route
 
 from pipelines.crashing import reach
 from server.clock import Clock
-from server.hosts.port import Host, PayloadInvalidError, SignatureInvalidError, Verified
+from server.hosts.port import (
+    Host,
+    PayloadInvalidError,
+    RepositoryRef,
+    SignatureInvalidError,
+    Verified,
+)
 from server.store import Database, DatabaseBusyError
 from server.store import deliveries as delivery_verbs
 from server.store import runs as run_verbs
@@ -43,33 +50,58 @@ class RefusedError(Exception):
 
 
 class Pressure:
-    """How fast deliveries come in, so that what can wait gives way to them."""
+    """How fast deliveries come in, so that what can wait gives way to them.
+
+    Their rate alone does not tell: on a machine that is busy otherwise they come no faster than
+    they are answered. So the crowd that waits for the disk counts as well; only authentic
+    deliveries get that far.
+    """
 
     WINDOW = 0.1  # seconds
     BUSY = 50  # deliveries in one window: 500 a second
+    CROWD = 8  # deliveries that wait for the disk at the same time
 
     def __init__(self, monotonic: Callable[[], float] = time.monotonic) -> None:
         self._monotonic = monotonic
         self._window = 0.0
         self._count = 0
         self._previous = 0
+        self._storing = 0
+        self._crowd = 0
+        self._previous_crowd = 0
 
     def arrived(self) -> None:
         """One more has come."""
         self._turn()
         self._count += 1
 
-    def high(self) -> bool:
-        """Whether more than 500 a second come now."""
+    @contextlib.contextmanager
+    def storing(self) -> Iterator[None]:
+        """While one is being stored."""
         self._turn()
-        return max(self._count, self._previous) >= self.BUSY
+        self._storing += 1
+        self._crowd = max(self._crowd, self._storing)
+        try:
+            yield
+        finally:
+            self._storing -= 1
+
+    def high(self) -> bool:
+        """Whether more than 500 a second come now, or many wait to be stored."""
+        self._turn()
+        return (
+            max(self._count, self._previous) >= self.BUSY
+            or max(self._crowd, self._previous_crowd) >= self.CROWD
+        )
 
     def _turn(self) -> None:
         now = self._monotonic()
         windows = (now - self._window) / self.WINDOW
         if windows >= 1:
-            self._previous = self._count if windows < 2 else 0  # noqa: PLR2004 - one window ago
-            self._count = 0
+            just_over = windows < 2  # noqa: PLR2004 - one window ago
+            self._previous = self._count if just_over else 0
+            self._previous_crowd = self._crowd if just_over else 0
+            self._count, self._crowd = 0, self._storing
             self._window = now
 
 
@@ -130,9 +162,9 @@ class Webhooks:
         body = await _body(request)
         self._pressure.arrived()
         if len(body) <= ON_LOOP:
-            verified = self._check(host, headers, body)
+            verified, repository = self._check(host, headers, body)
         else:
-            verified = await asyncio.to_thread(self._check, host, headers, body)
+            verified, repository = await asyncio.to_thread(self._check, host, headers, body)
         new = NewDelivery.model_construct(
             id=self._new_id(),
             host=host.name,
@@ -141,10 +173,12 @@ class Webhooks:
             headers={name: value for name, value in headers.items() if name not in NEVER_STORED},
             body=body,
             received_at=self._clock(),
+            repository=repository.external_id if repository else None,
         )
         reach("webhooks.taken")
         try:
-            stored = await self._database.write_batched(delivery_verbs.add_deliveries, new)
+            with self._pressure.storing():
+                stored = await self._database.write_batched(delivery_verbs.add_deliveries, new)
         except DatabaseBusyError as error:
             raise RefusedError(
                 HTTPStatus.SERVICE_UNAVAILABLE, f"{error}; send it again", retry_after=10
@@ -157,7 +191,9 @@ class Webhooks:
             "url": f"{self._url}/deliveries/{stored}",
         }
 
-    def _check(self, host: Host, headers: Mapping[str, str], body: bytes) -> Verified:
+    def _check(
+        self, host: Host, headers: Mapping[str, str], body: bytes
+    ) -> tuple[Verified, RepositoryRef | None]:
         try:
             verified = host.verify(headers, body, self._clock())
         except SignatureInvalidError as error:
@@ -174,7 +210,7 @@ class Webhooks:
                 f"{'no repository' if repository is None else 'another repository'}"
             )
             raise RefusedError(HTTPStatus.FORBIDDEN, detail)
-        return verified
+        return verified, repository
 
     async def outcome(self, request: Request) -> Response:
         """What became of a delivery, for a sender who signs the question (plain git's hook)."""

@@ -171,7 +171,8 @@ class Worker:
             try:
                 run, recorder, earlier = await self._open(attempt, resumed=resumed)
                 # Read after `interrupt` can find us: who asked before that has written only this.
-                if await self._database.read(run_verbs.cancelled_by, *key) is not None:
+                now = await self._database.read(run_verbs.one_attempt, *key)
+                if now.cancelled_at is not None:
                     self._cancels[key].set()
                 await self._to_an_end(run, attempt, recorder, earlier)
             finally:

@@ -131,7 +131,7 @@ def _ours(ground: Ground, pushes: Path, core: int, other_core: int) -> Load:
 def _bare(ground: Ground, pushes: Path, core: int, other_core: int) -> Load:
     folder = ground.folder / f"bare-{time.monotonic_ns()}"
     folder.mkdir()
-    with _sketch(folder, core) as address:
+    with sketch(folder, core) as address:
         warm = _wrk(address, pushes, "warm", seconds=WARM_UP, core=other_core)
         load = _wrk(address, pushes, "bare", seconds=SECONDS, core=other_core)
         stored = _settled(lambda: _count(folder / "bare.db"))
@@ -140,7 +140,8 @@ def _bare(ground: Ground, pushes: Path, core: int, other_core: int) -> Load:
 
 
 @contextlib.contextmanager
-def _sketch(folder: Path, core: int) -> Iterator[str]:
+def sketch(folder: Path, core: int) -> Iterator[str]:
+    """The bare tool on one core; gives the address of its webhook."""
     port = free_port()
     command = [sys.executable, "-m", "benchmarks.bare_webhooks", "--port", str(port)]
     command += ["--database", str(folder / "bare.db"), "--secret", SECRET]

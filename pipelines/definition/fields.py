@@ -23,6 +23,7 @@ MAX_TIMEOUT = 7 * 86400.0
 MAX_COMMANDS = 100_000
 """Bytes of one step's commands."""
 MAX_PATTERN = 200
+MAX_GROUP = 100
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,62}", re.ASCII)
 _PIPELINE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}", re.ASCII)
@@ -38,6 +39,7 @@ _FOREIGN_EVENTS = {
     "tags": "tag",
     "branch": "push",
 }
+_FLAGS = {"true": True, "false": False}
 _FUTURE_EVENTS = ("schedule",)
 _FUTURE_PLACEHOLDERS = ("matrix.", "inputs.")
 
@@ -215,6 +217,27 @@ def _tag(text: str) -> str:
     return text
 
 
+def _group(text: str) -> str:
+    if not text.strip():
+        raise failed("P014", "the group is empty", "leave it out for one group for each ref")
+    if len(text) > MAX_GROUP or not text.isprintable():
+        hint = f"one line of at most {MAX_GROUP} characters"
+        raise failed("P037", f"`{shown(text)}` cannot be a group", hint)
+    if "run" in placeholders.names(with_placeholders(text)):
+        hint = "name what the runs share, like `deploy-${branch}`"
+        raise failed("P037", "`${run}` makes each run a group of its own", hint)
+    return text
+
+
+def _flag(value: object) -> object:
+    if not isinstance(value, str):
+        return value
+    if value not in _FLAGS:
+        hint = "write one of the two"
+        raise failed("P036", f"`{shown(value)}` is neither `true` nor `false`", hint)
+    return _FLAGS[value]
+
+
 def _command(text: str) -> str:
     if not text.strip():
         raise failed("P014", "the command is empty")
@@ -253,6 +276,8 @@ BuildTarget = Annotated[str, AfterValidator(_target)]
 ImageName = Annotated[str, AfterValidator(_image)]
 Repository = Annotated[str, AfterValidator(_repository)]
 Tags = Annotated[tuple[Annotated[str, AfterValidator(_tag)], ...], _Filled, _OneOrMany]
+Group = Annotated[str, AfterValidator(_group)]
+Flag = Annotated[bool, BeforeValidator(_flag, json_schema_input_type=bool)]
 Command = Annotated[str, AfterValidator(_command)]
 Commands = Annotated[tuple[Command, ...], AfterValidator(_commands), _Filled, _OneOrMany]
 Needs = Annotated[tuple[str, ...], _OneOrMany]

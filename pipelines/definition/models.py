@@ -164,6 +164,22 @@ class Push(Value):
     when: Whens | None = Field(None, description="As in `test`.")
 
 
+class Concurrency(Value):
+    """Runs of one repository that take turns."""
+
+    group: f.Group | None = Field(
+        None,
+        description="Runs of this group run one at a time, in the order they were created; "
+        "placeholders allowed. Default, also where a placeholder has no value for the event: the "
+        "pipeline's name with the branch, tag or pull request.",
+    )
+    cancel_in_progress: f.Flag = Field(
+        default=False,
+        description="`true`: a newer run of the group for the same branch, tag or pull request "
+        "supersedes the older ones, waiting or running. Default: `false`, every run is kept.",
+    )
+
+
 _Builds = dict[
     f.StepName, Annotated[Build, BeforeValidator(_build, json_schema_input_type=Build | None)]
 ]
@@ -187,6 +203,11 @@ class Definition(Value):
     )
     timeout: f.Seconds | None = Field(
         None, description="How long a run may take, like `30m`. Default: the server's."
+    )
+    concurrency: Concurrency | None = Field(
+        None,
+        description="Which runs take turns, and whether a newer one supersedes the older ones. "
+        "Default: runs wait for nothing but a slot.",
     )
     build: _Builds = Field({}, description="Images to build, each under a name of its own.")
     test: dict[f.StepName, Test] = Field({}, description="Test steps, each under a name.")

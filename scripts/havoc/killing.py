@@ -10,8 +10,9 @@ from dataclasses import dataclass, field
 import sqlalchemy as sa
 
 from server.log_index import RECORD
-from server.store import deliveries, runs
-from server.store.tables import attempts, decisions
+from server.store import runs
+from server.store.rows import DeliveryState
+from server.store.tables import attempts, decisions, deliveries
 from tests.parts.process import LadingProcess
 
 BY_POINT, BY_SIGTERM = 0.4, 0.12
@@ -146,7 +147,7 @@ class Killer:
         return _Found(
             at=time.time(),
             waits=self._server.read(_waiting_attempts) if free else (),
-            undecided=[row.id for row in self._server.read(deliveries.waiting_deliveries, 20)],
+            undecided=self._server.read(_undecided),
             talking=[one for one in running if self._talks(one[0]) and self._written(one)],
         )
 
@@ -175,6 +176,12 @@ class Killer:
         data = path.read_bytes()
         whole = len(data) - len(data) % RECORD.size
         return [record[0] / 1e9 for record in RECORD.iter_unpack(data[:whole])]
+
+
+def _undecided(conn: sa.Connection) -> list[str]:
+    """Some deliveries that no decision was made about."""
+    query = sa.select(deliveries.c.id).where(deliveries.c.state == DeliveryState.WAITING).limit(20)
+    return [str(id_) for id_ in conn.execute(query).scalars()]
 
 
 def _waiting_attempts(conn: sa.Connection) -> list[Running]:

@@ -15,6 +15,7 @@ from server.api.output import StepOutput
 from server.api.problems import ApiError
 from server.api.routing import Api, Asked, Endpoint
 from server.store import deliveries as delivery_verbs
+from server.store import groups as group_verbs
 from server.store import images as image_verbs
 from server.store import repositories as repository_verbs
 from server.store import runs as run_verbs
@@ -43,6 +44,16 @@ async def list_runs(api: Api, asked: Asked) -> Response:
 async def show_run(api: Api, asked: Asked) -> Response:
     """A run with its attempts, newest steps, images and statuses."""
     return _json(await _whole_run(api, await _run(api, asked)))
+
+
+async def show_queue(api: Api, asked: Asked) -> Response:
+    """What waits, the longest first."""
+    limit = asked.query_as(models.QueueQuery).limit
+    rows = await api.database.read(group_verbs.queue, limit=limit)
+    waiting = (await api.database.read(run_verbs.count_by_state)).get(State.WAITING, 0)
+    now = api.clock()
+    items = [views.queued(api.links, row, now) for row in rows]
+    return _json(models.Queue(items=items, waiting=waiting))
 
 
 async def start_run(api: Api, asked: Asked) -> Response:
@@ -172,6 +183,7 @@ async def _whole_run(api: Api, row: RunRow) -> models.Run:
         steps=await read(run_verbs.steps_of, row.id, row.attempt),
         images=await read(image_verbs.image_versions_page, run=row.id),
         statuses=await read(status_verbs.statuses_of_run, row.id),
+        turn=await read(group_verbs.turn_of, row.id),
     )
 
 
@@ -265,6 +277,15 @@ ENDPOINTS: tuple[Endpoint, ...] = (
         answer=models.Decision,
         status=201,
         errors=(404, 409),
+    ),
+    Endpoint(
+        method="GET",
+        path="/queue",
+        name="showQueue",
+        summary="What waits, for what and since when, in the order it will be taken",
+        handler=show_queue,
+        query=models.QueueQuery,
+        answer=models.Queue,
     ),
     Endpoint(
         method="GET",

@@ -123,6 +123,7 @@ class Attempt(Answer):
     output_removed_at: AwareDatetime | None = Field(
         description="When its steps' output was removed for its age; null: it is kept."
     )
+    superseded_by: str | None = Field(description="Address of the run that took its place.")
     steps: str = Field(description="Address of its steps.")
 
 
@@ -162,9 +163,30 @@ class Definition(Answer):
     problems: list[Problem]
 
 
+class Queued(Answer):
+    """An attempt that waits."""
+
+    run: RunBrief
+    attempt: int
+    waits_since: AwareDatetime
+    waited_seconds: float
+    waits_for: str = Field(description="In words: a slot, or another run of its group.")
+    waits_for_run: str | None = Field(description="Address of that run.")
+
+
+class Queue(Answer):
+    """What waits, in the order it will be taken."""
+
+    items: list[Queued]
+    waiting: int = Field(description="How many attempts wait, those not shown included.")
+
+
 class Run(RunBrief):
     """A run with everything that belongs to it."""
 
+    waits_for: str | None = Field(
+        description="What it waits for, in words; null where it does not wait."
+    )
     context: str = Field(description="Name of its commit status.")
     happening: Event = Field(description="The event that started it.")
     definition: Definition
@@ -312,6 +334,12 @@ class LogQuery(Query):
         None, description="How many lines at most."
     )
     follow: bool = Field(default=False, description="Stay until the step has ended.")
+
+
+class QueueQuery(Query):
+    """How much of the queue."""
+
+    limit: Limit = 50
 
 
 class NoQuery(Query):

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from urllib.parse import quote, urlencode
 
+from pipelines.progress import State
 from pipelines.values import Value
 from server.api import models
 from server.redact import clean_headers
@@ -13,10 +15,12 @@ from server.store.rows import (
     DeliveryRow,
     ImageVersionRow,
     PipelineDecision,
+    Queued,
     RepositoryRow,
     RunRow,
     StatusRow,
     StepRow,
+    Turn,
 )
 
 BODY_SHOWN = 1024 * 1024  # bytes of a delivery's body in one answer
@@ -104,11 +108,13 @@ def run(
     steps: list[StepRow],
     images: list[ImageVersionRow],
     statuses: list[StatusRow],
+    turn: Turn | None,
 ) -> models.Run:
     """A run with everything that belongs to it."""
     brief = run_brief(links, row)
     return models.Run(
         **{name: getattr(brief, name) for name in models.RunBrief.model_fields},
+        waits_for=waits_for(turn) if row.state is State.WAITING else None,
         context=row.context,
         happening=row.event,
         definition=models.Definition(
@@ -118,6 +124,23 @@ def run(
         steps=[step(links, one) for one in steps],
         images=[image(links, one) for one in images],
         statuses=[status(one) for one in statuses],
+    )
+
+
+def waits_for(turn: Turn | None) -> str:
+    """What an attempt that waits waits for."""
+    return "waits for a slot" if turn is None else turn.sentence
+
+
+def queued(links: Links, row: Queued, now: datetime) -> models.Queued:
+    """An attempt that waits."""
+    return models.Queued(
+        run=run_brief(links, row.run),
+        attempt=row.attempt,
+        waits_since=row.since,
+        waited_seconds=max((now - row.since).total_seconds(), 0.0),
+        waits_for=waits_for(row.turn),
+        waits_for_run=None if row.turn is None else links.run(row.turn.run),
     )
 
 
@@ -134,6 +157,7 @@ def attempt(links: Links, row: AttemptRow) -> models.Attempt:
         cancelled_at=row.cancelled_at,
         cancelled_by=row.cancelled_by,
         output_removed_at=row.output_removed_at,
+        superseded_by=None if row.superseded_by is None else links.run(row.superseded_by),
         steps=links.steps(row.run, row.number),
     )
 

@@ -8,32 +8,26 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import hashlib
-import os
 import re
 import weakref
+from collections.abc import Sequence
 from pathlib import Path
-from urllib.parse import urlsplit
 
 from pipelines.crashing import reach
 from pipelines.values import Value
 from server.hosts.port import Remote
-from server.mirrors import command, failures, folders, objects
+from server.mirrors import asking, command, failures, folders, objects, spelling
 from server.mirrors.command import MirrorError
 from server.mirrors.objects import CommitInfo, Snapshot
 from server.mirrors.processes import READING, Threads
 from server.mirrors.resolving import Resolved, choose, names
 
-CONNECT_TIMEOUT = 5.0  # seconds
 FETCH_TIMEOUT = 600.0  # seconds; a first fetch of a large repository takes minutes
 DIFF_LIMIT = 32 * 1024 * 1024  # bytes of changed paths
 UNREACHABLE_KEPT = "90.days.ago"
 PACKS_KEPT = 50  # more are rolled up in passing; a look-up goes through all of them
-REF_LIMIT = 1024  # characters
-
-_SHA = re.compile(r"[0-9a-f]{40}(?:[0-9a-f]{24})?")
-_REF = re.compile(
-    r"(?!.*(?:\.\.|@\{|//|/\.|\.lock(?:/|$)))refs/[^\x00-\x20\x7f~^:?*\[\\]+(?<![/.])"
-)
+AHEAD_COMMITS = 10_000  # looked through for those that came along with a fetch
+AHEAD_SNAPSHOTS = 512  # commits described before somebody asks
 
 
 class MirrorKey(Value):
@@ -49,6 +43,15 @@ class MirrorKey(Value):
         return f"{re.sub(r'[^a-z0-9]+', '-', self.host.lower()).strip('-')[:40]}-{digest[:32]}.git"
 
 
+class Wanted(Value):
+    """A commit to be fetched."""
+
+    sha: str
+    ref: str
+    before: str | None = None
+    """Where the ref stood before."""
+
+
 class Mirrors:
     """The mirrors in one folder.
 
@@ -60,6 +63,7 @@ class Mirrors:
         self._folder = folder
         self._fetch_timeout = fetch_timeout
         self._threads = Threads()
+        self._ahead: dict[tuple[Path, str], Snapshot] = {}
         self._locks: weakref.WeakValueDictionary[str, asyncio.Lock] = weakref.WeakValueDictionary()
 
     def path(self, key: MirrorKey) -> Path:
@@ -84,14 +88,72 @@ class Mirrors:
         Raises:
             MirrorError: The commit could not be fetched, or sha or ref is not what git allows.
         """
-        _check(sha, ref)
+        spelling.check(sha, ref)
         git_dir = self.path(key)
         async with self._lock(key):
             if not folders.marked(git_dir, sha):
                 await self._fetch_healing(key, remote, sha, ref)
-            if before is not None and _SHA.fullmatch(before) and before.strip("0"):
+            if before is not None and spelling.SHA.fullmatch(before) and before.strip("0"):
                 await self._fetch_before(key, remote, before, ref)
         return git_dir
+
+    async def fetch_ahead(self, key: MirrorKey, remote: Remote, wanted: Sequence[Wanted]) -> None:
+        """Fetch and describe many commits at once, as far as that can be done in one go.
+
+        Each ref's last commit is asked for, and usually brings those before it along. What does
+        not come this way comes with :meth:`fetch`, and tells then what is wrong.
+
+        Raises:
+            MirrorError: The host could not be asked.
+        """
+        git_dir = self.path(key)
+        usable = [
+            one for one in wanted if spelling.SHA.fullmatch(one.sha) and spelling.is_ref(one.ref)
+        ]
+        async with self._lock(key):
+            missing = [one for one in usable if not folders.marked(git_dir, one.sha)]
+            if len(missing) > 1:
+                await self._fetch_many(git_dir, key, remote, missing)
+        here = [one.sha for one in usable if folders.marked(git_dir, one.sha)]
+        if len(here) > 1:
+            await self._describe_ahead(git_dir, here)
+
+    async def _fetch_many(
+        self, git_dir: Path, key: MirrorKey, remote: Remote, missing: Sequence[Wanted]
+    ) -> None:
+        tips = {one.ref: one.sha for one in missing}
+        if not folders.exists(git_dir):
+            await asyncio.to_thread(folders.create, git_dir, len(missing[0].sha))
+        await asking.reach(remote)
+        done = await self._fetch(key, remote, [(sha, ref) for ref, sha in tips.items()])
+        if done.code != 0:
+            raise failures.failure(
+                "fetching the repository", done.err, url=remote.url, secrets=remote.env
+            )
+        for sha in tips.values():
+            folders.mark(git_dir, sha)
+        befores = {one.before for one in missing} - {one.sha for one in missing}
+        known = [f"^{sha}" for sha in befores if sha is not None and spelling.SHA.fullmatch(sha)]
+        between = await self._read(
+            git_dir,
+            *("rev-list", "--ignore-missing", f"--max-count={AHEAD_COMMITS}"),
+            *(*tips.values(), *known, "--"),
+            limit=AHEAD_COMMITS * 65,
+        )
+        found = frozenset(between.out.decode("ascii", "replace").split())
+        for one in missing:
+            if one.sha in found:  # what a whole commit stands on is whole
+                folders.mark(git_dir, one.sha)
+        await self._roll_up(git_dir)
+
+    async def _describe_ahead(self, git_dir: Path, shas: Sequence[str]) -> None:
+        described = await self._threads.do(
+            READING, lambda stop: objects.describe_many(stop, git_dir, shas)
+        )
+        for sha, snapshot in described.items():
+            self._ahead[git_dir, sha] = snapshot
+        while len(self._ahead) > AHEAD_SNAPSHOTS:
+            del self._ahead[next(iter(self._ahead))]
 
     async def resolve(
         self,
@@ -113,37 +175,30 @@ class Mirrors:
             MirrorError: There is no such name, or the host cannot be asked.
         """
         name = name or default_branch or "main"
-        if _SHA.fullmatch(name):
+        if spelling.SHA.fullmatch(name):
             return Resolved(sha=name, ref=f"refs/heads/{default_branch or 'main'}")
         wanted = names(name)
-        if not all(map(_REF.fullmatch, wanted)):
-            raise MirrorError(f"{name[:80]!r} is no name that git allows", permanent=True)
-        git_dir = await self._nothing()
-        await _reach(remote)
-        done = await command.run(
+        listing = await asking.listing(
             self._threads,
-            git_dir,
-            *("ls-remote", "--quiet", "--", remote.url, *wanted, f"{wanted[-1]}^{{}}"),
-            env=command.environment(remote.protocols, remote.env, folders.trust(git_dir, remote)),
-            limit=1024 * 1024,
+            self._folder,
+            remote,
             lane=key.host,
+            wanted=(*wanted, f"{wanted[-1]}^{{}}"),
         )
-        if done.code != 0:
-            raise failures.failure(
-                "asking for the branch", done.err, url=remote.url, secrets=remote.env
-            )
-        return choose(name, done.out.decode("utf-8", "replace"))
+        return choose(name, "\n".join(listing))
 
-    async def _nothing(self) -> Path:
-        """A repository with our settings and no objects, to ask from.
+    async def head(self, key: MirrorKey, remote: Remote, ref: str) -> str | None:
+        """The commit that a ref of any kind stands at on the host now; None where it is gone.
 
-        The mirror itself may not be there yet, and what kind of ids it needs is not known before
-        its first commit is.
+        Raises:
+            MirrorError: The host cannot be asked, or it is no ref's name.
         """
-        nothing = self._folder / "nothing.git"
-        if not folders.exists(nothing):
-            await asyncio.to_thread(folders.create, nothing, 40)
-        return nothing
+        wanted = (ref, f"{ref}^{{}}")
+        listing = await asking.listing(
+            self._threads, self._folder, remote, lane=key.host, wanted=wanted
+        )
+        refs = {name: sha for sha, _, name in (line.partition("\t") for line in listing)}
+        return refs.get(f"{ref}^{{}}", refs.get(ref))
 
     async def changed(
         self, git_dir: Path, before: str | None, sha: str, *, from_merge_base: bool = False
@@ -159,13 +214,13 @@ class Mirrors:
         Returns:
             None where it cannot be known: `before` is zeros, gone, or shares no history.
         """
-        if before is None or not _SHA.fullmatch(before) or not before.strip("0"):
+        if before is None or not spelling.SHA.fullmatch(before) or not before.strip("0"):
             return None
-        _check(sha)
+        spelling.check(sha)
         if from_merge_base:
             base = await self._read(git_dir, "merge-base", before, sha, limit=1024)
             before = base.out.decode("ascii", "replace").strip()
-            if base.code != 0 or not _SHA.fullmatch(before):
+            if base.code != 0 or not spelling.SHA.fullmatch(before):
                 return None
         done = await self._read(
             git_dir, "diff-tree", "-r", "-z", "--name-only", "--no-renames", before, sha, "--",
@@ -175,13 +230,25 @@ class Mirrors:
             return None
         return frozenset(path.decode("utf-8", "replace") for path in done.out.split(b"\0") if path)
 
+    async def is_ancestor(self, git_dir: Path, sha: str, of: str) -> bool:
+        """Whether a commit is in another's history, or is that commit itself.
+
+        False also where one of the two is not here.
+        """
+        spelling.check(sha)
+        spelling.check(of)
+        done = await self._read(git_dir, "merge-base", "--is-ancestor", sha, of, limit=1024)
+        return done.code == 0
+
     async def describe(self, git_dir: Path, sha: str) -> Snapshot:
         """The commit and its definitions, in one git process.
 
         Raises:
             MirrorError: There is no such commit here, or it cannot be read.
         """
-        _check(sha)
+        spelling.check(sha)
+        if (known := self._ahead.pop((git_dir, sha), None)) is not None:
+            return known
         try:
             return await self._threads.do(
                 READING, lambda stop: objects.describe(stop, git_dir, sha)
@@ -245,7 +312,7 @@ class Mirrors:
         git_dir = self.path(key)
         if not folders.exists(git_dir):
             await asyncio.to_thread(folders.create, git_dir, len(sha))
-        await _reach(remote)
+        await asking.reach(remote)
         done = await self._fetch_one(key, remote, sha, ref)
         if done.code != 0 and re.search(r"unadvertised|not our ref", done.err):
             # The host gives only what a ref points at: the branch, if it still holds the commit.
@@ -292,16 +359,22 @@ class Mirrors:
     async def _fetch_one(
         self, key: MirrorKey, remote: Remote, wanted: str, ref: str
     ) -> command.Done:
+        return await self._fetch(key, remote, [(wanted, ref)])
+
+    async def _fetch(
+        self, key: MirrorKey, remote: Remote, wanted: Sequence[tuple[str, str]]
+    ) -> command.Done:
         """One `git fetch`. A ref of our own keeps what was fetched alive, one for each theirs."""
         git_dir = self.path(key)
-        ours = f"refs/lading/{hashlib.sha256(ref.encode()).hexdigest()[:32]}"
-        folders.unlock(git_dir / f"{ours}.lock")
+        ours = {ref: _our_ref(ref) for _, ref in wanted}
+        for ref in ours.values():
+            folders.unlock(git_dir / f"{ref}.lock")
         return await command.run(
             self._threads,
             git_dir,
             *("fetch", "--quiet", "--no-tags", "--no-write-fetch-head", "--no-auto-gc"),
             *("--no-show-forced-updates", "--no-recurse-submodules", "--"),
-            *(remote.url, f"+{wanted}:{ours}"),
+            *(remote.url, *(f"+{what}:{ours[ref]}" for what, ref in wanted)),
             env=command.environment(remote.protocols, remote.env, folders.trust(git_dir, remote)),
             limit=65536,
             timeout=self._fetch_timeout,
@@ -309,28 +382,5 @@ class Mirrors:
         )
 
 
-def _check(sha: str, ref: str | None = None) -> None:
-    if not _SHA.fullmatch(sha):
-        raise MirrorError(f"{sha[:80]!r} is no commit id: it has 40 or 64 digits", permanent=True)
-    if ref is not None and (len(ref) > REF_LIMIT or not _REF.fullmatch(ref)):
-        raise MirrorError(f"{ref[:80]!r} is no ref name that git allows", permanent=True)
-
-
-async def _reach(remote: Remote) -> None:
-    """See whether the host takes connections: git itself would wait for minutes.
-
-    git limits how slowly a host may send (`http.lowSpeedTime`), but has no limit for connecting;
-    ssh has its own.
-    """
-    parts = urlsplit(remote.url)
-    if parts.scheme not in {"http", "https"} or any(map(os.environ.get, command.PROXIES)):
-        return
-    try:
-        async with asyncio.timeout(CONNECT_TIMEOUT):
-            _, writer = await asyncio.open_connection(
-                parts.hostname, parts.port or (443 if parts.scheme == "https" else 80)
-            )
-    except (OSError, TimeoutError) as error:
-        reason = str(error) or f"no answer within {CONNECT_TIMEOUT:.0f} s"
-        raise failures.failure("fetching the repository", f"Failed to connect: {reason}") from None
-    writer.close()
+def _our_ref(theirs: str) -> str:
+    return f"refs/lading/{hashlib.sha256(theirs.encode()).hexdigest()[:32]}"

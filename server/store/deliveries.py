@@ -18,6 +18,7 @@ from server.store.rows import (
     DecisionRow,
     DeliveryRow,
     DeliveryState,
+    Lane,
     NewDelivery,
     PipelineDecision,
 )
@@ -78,6 +79,7 @@ def add_deliveries(conn: Connection, items: Sequence[NewDelivery]) -> Sequence[s
                 "headers": item.headers,
                 "body": item.body,
                 "received_at": item.received_at,
+                "repository": item.repository,
                 "state": "waiting",
                 "tries": 0,
             }
@@ -94,11 +96,27 @@ def _earlier(conn: Connection, item: NewDelivery) -> str:
     return str(conn.execute(_EARLIER, same).scalar_one())
 
 
-def waiting_deliveries(conn: Connection, limit: int) -> list[DeliveryRow]:
-    """The oldest deliveries that no decision was made about."""
+def waiting_lanes(conn: Connection, limit: int) -> list[Lane]:
+    """Repositories with deliveries that no decision was made about, the longest waiting first."""
+    query = (
+        sa.select(deliveries.c.host, deliveries.c.repository)
+        .where(deliveries.c.state == DeliveryState.WAITING)
+        .group_by(deliveries.c.host, deliveries.c.repository)
+        .order_by(sa.func.min(deliveries.c.id))
+        .limit(limit)
+    )
+    return [Lane(host=row.host, repository=row.repository) for row in conn.execute(query)]
+
+
+def waiting_deliveries(conn: Connection, lane: Lane, limit: int) -> list[DeliveryRow]:
+    """The oldest deliveries of a lane that no decision was made about."""
     query = (
         sa.select(deliveries)
-        .where(deliveries.c.state == DeliveryState.WAITING)
+        .where(
+            deliveries.c.state == DeliveryState.WAITING,
+            deliveries.c.host == lane.host,
+            deliveries.c.repository.is_not_distinct_from(lane.repository),
+        )
         .order_by(deliveries.c.id)
         .limit(limit)
     )

@@ -45,6 +45,15 @@ class NewDelivery(Value):
     headers: dict[str, str]
     body: bytes
     received_at: AwareDatetime
+    repository: str | None = None
+    """The repository's id on its host, as the door read it; None where it names none."""
+
+
+class Lane(Value):
+    """Deliveries of one repository: they are read one after the other, in their order."""
+
+    host: str
+    repository: str | None
 
 
 class DeliveryRow(NewDelivery):
@@ -138,6 +147,10 @@ class RunRow(Value):
     created_at: AwareDatetime
     started_at: AwareDatetime | None
     ended_at: AwareDatetime | None
+    group_key: str | None
+    """The same for the runs it takes turns with; None: it takes turns with none."""
+    group_ref: str | None
+    """The branch, tag or pull request on which newer runs of the group may supersede it."""
 
     @property
     def context(self) -> str:
@@ -158,8 +171,58 @@ class AttemptRow(Value):
     ended_at: AwareDatetime | None
     cancelled_at: AwareDatetime | None
     cancelled_by: str | None
+    group_key: str | None
+    superseded_by: int | None
+    """The run that took its place."""
     output_removed_at: AwareDatetime | None = None
     """When its steps' output was removed, for its age; None: it is kept."""
+
+    @property
+    def why_cancelled(self) -> str | None:
+        """In words, why it was asked to stop; None where it was not."""
+        if self.cancelled_at is None:
+            return None
+        if self.superseded_by is not None:
+            return f"superseded by run {self.superseded_by}"
+        return f"cancelled by {self.cancelled_by}"
+
+
+class Rival(Value):
+    """A run of the same group for the same branch, tag or pull request."""
+
+    run: int
+    event: Event
+
+
+COUNTED = 1001
+"""Of a longer line nobody needs the length, and counting it for each newcomer takes long."""
+
+
+class Turn(Value):
+    """What an attempt that waits must let go before it."""
+
+    group: str
+    run: int
+    """The first in line: it runs, or will run next."""
+    ahead: int
+    """How many of the group come before it, the first in line included; at most `COUNTED`."""
+
+    @property
+    def sentence(self) -> str:
+        """In words."""
+        or_more = " or" if self.ahead >= COUNTED else ""
+        more = f", and {self.ahead - 1}{or_more} more before it" if self.ahead > 1 else ""
+        return f"waits for run {self.run} of group {self.group}{more}"
+
+
+class Queued(Value):
+    """An attempt that waits, and for what."""
+
+    run: RunRow
+    attempt: int
+    since: AwareDatetime
+    turn: Turn | None
+    """None: nothing but a slot."""
 
 
 class StepRow(Value):

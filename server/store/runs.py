@@ -26,6 +26,30 @@ from server.store.tables import Instant, attempts, repositories, runs, steps
 
 _ACTIVE = (State.WAITING, State.RUNNING)
 
+# Made once: a burst of pushes says each for every one, and making it costs more than its work.
+_SUPERSEDE = (
+    sa.update(attempts)
+    .where(
+        attempts.c.run == sa.bindparam("stopped"),
+        attempts.c.number
+        == sa.select(runs.c.attempt).where(runs.c.id == sa.bindparam("stopped")).scalar_subquery(),
+        attempts.c.state.in_(_ACTIVE),
+        attempts.c.cancelled_at.is_(None),
+    )
+    .values(cancelled_at=sa.bindparam("at"), superseded_by=sa.bindparam("by"))
+    .returning(*attempts.c)
+)
+_STOPPED = (attempts.c.run == sa.bindparam("stopped"), attempts.c.number == sa.bindparam("which"))
+_END_WAITING = sa.update(attempts).where(*_STOPPED)
+_END_WAITING_STEPS = sa.update(steps).where(
+    steps.c.run == sa.bindparam("stopped"),
+    steps.c.attempt == sa.bindparam("which"),
+    steps.c.state == State.WAITING,
+)
+_END_RUN = sa.update(runs).where(
+    runs.c.id == sa.bindparam("stopped"), runs.c.attempt == sa.bindparam("which")
+)
+
 
 def add_run(
     conn: Connection, *, repository: int, decision: int, event: Event, new: NewRun, at: datetime
@@ -35,6 +59,7 @@ def add_run(
     A run without a plan has ended before it began: its state is `error`.
     """
     broken = new.plan is None
+    group = group_key(repository, new.plan)
     inserted = conn.execute(
         sa.insert(runs).values(
             repository=repository,
@@ -52,13 +77,20 @@ def add_run(
             sentence=new.sentence,
             created_at=at,
             ended_at=at if broken else None,
+            group_key=group,
+            group_ref=event.moved_ref if group else None,
         )
     )
     run = new_key(inserted)
-    _add_attempt(conn, run, 1, new.plan, reason=str(event.kind), at=at)
+    _add_attempt(conn, run, 1, new.plan, group=group, reason=str(event.kind), at=at)
     if broken:
         _end_attempt(conn, run, 1, state=State.ERROR, sentence=new.sentence, at=at)
     return run
+
+
+def group_key(repository: int, plan: Plan | None) -> str | None:
+    """Groups are a repository's own: strangers who choose the same name share nothing."""
+    return None if plan is None or plan.group is None else f"{repository}/{plan.group.name}"
 
 
 def add_attempt(
@@ -78,7 +110,8 @@ def add_attempt(
     if row is None or row.plan is None or not State(row.state).ended or row.attempt != after:
         return None
     number = after + 1
-    _add_attempt(conn, run, number, Plan.model_validate(row.plan), reason=reason, at=at)
+    plan = Plan.model_validate(row.plan)
+    _add_attempt(conn, run, number, plan, group=row.group_key, reason=reason, at=at)
     if keep:
         _carry_over(conn, run, number, keep, at)
     conn.execute(
@@ -90,10 +123,20 @@ def add_attempt(
 
 
 def claim_attempt(conn: Connection, *, at: datetime) -> AttemptRow | None:
-    """Take the oldest waiting attempt and mark it running."""
+    """Take the oldest waiting attempt whose group is free, and mark it running.
+
+    Groups of which one runs are few, because slots are; of every other group the oldest that waits
+    comes first of itself. So it is one walk along an index, however many wait.
+    """
+    busy = sa.select(attempts.c.group_key).where(
+        attempts.c.state == State.RUNNING, attempts.c.group_key.is_not(None)
+    )
     oldest = (
         sa.select(attempts.c.run, attempts.c.number)
-        .where(attempts.c.state == State.WAITING)
+        .where(
+            attempts.c.state == State.WAITING,
+            sa.or_(attempts.c.group_key.is_(None), attempts.c.group_key.not_in(busy)),
+        )
         .order_by(attempts.c.created_at, attempts.c.run)
         .limit(1)
     )
@@ -172,30 +215,34 @@ def request_cancel(conn: Connection, run: int, *, by: str, at: datetime) -> Atte
     ).one_or_none()
     if row is None:
         return None
-    if row.state == State.WAITING:
-        conn.execute(
-            sa.update(steps)
-            .where(
-                steps.c.run == run, steps.c.attempt == row.number, steps.c.state == State.WAITING
-            )
-            .values(state=State.CANCELLED, ended_at=at)
-        )
-        _end_attempt(
-            conn, run, row.number, state=State.CANCELLED, sentence=f"cancelled by {by}", at=at
-        )
-    fresh = conn.execute(
-        sa.select(attempts).where(attempts.c.run == run, attempts.c.number == row.number)
-    ).one()
-    return _attempt(fresh)
+    return _stopped(conn, _attempt(row), at)
 
 
-def cancelled_by(conn: Connection, run: int, attempt: int) -> str | None:
-    """Who asked an attempt to stop; None where nobody did."""
-    query = sa.select(attempts.c.cancelled_by).where(
-        attempts.c.run == run, attempts.c.number == attempt
-    )
-    by: str | None = conn.execute(query).scalar_one()
-    return by
+def supersede(conn: Connection, run: int, *, by: int, at: datetime) -> AttemptRow | None:
+    """Stop the newest attempt of a run because another run takes its place; None where it is over.
+
+    One that still waits ends at once; one that runs is ended by its worker.
+    """
+    row = conn.execute(_SUPERSEDE, {"stopped": run, "by": by, "at": at}).one_or_none()
+    return None if row is None else _stopped(conn, _attempt(row), at)
+
+
+def _stopped(conn: Connection, attempt: AttemptRow, at: datetime) -> AttemptRow:
+    """An attempt that was asked to stop, as it stands now: ended, where it had not begun."""
+    if attempt.state is not State.WAITING:
+        return attempt
+    ended = {"state": State.CANCELLED, "sentence": attempt.why_cancelled or "", "ended_at": at}
+    which = {"stopped": attempt.run, "which": attempt.number}
+    conn.execute(_END_WAITING_STEPS, {**which, "state": State.CANCELLED, "ended_at": at})
+    conn.execute(_END_WAITING, {**which, **ended})
+    conn.execute(_END_RUN, {**which, **ended})
+    return attempt.model_copy(update=ended)
+
+
+def one_attempt(conn: Connection, run: int, number: int) -> AttemptRow:
+    """An attempt that is known to be there."""
+    query = sa.select(attempts).where(attempts.c.run == run, attempts.c.number == number)
+    return _attempt(conn.execute(query).one())
 
 
 def unfinished_attempts(conn: Connection) -> list[AttemptRow]:
@@ -294,12 +341,20 @@ def oldest_waiting(conn: Connection) -> datetime | None:
 
 
 def _add_attempt(
-    conn: Connection, run: int, number: int, plan: Plan | None, *, reason: str, at: datetime
+    conn: Connection,
+    run: int,
+    number: int,
+    plan: Plan | None,
+    *,
+    group: str | None,
+    reason: str,
+    at: datetime,
 ) -> None:
     conn.execute(
         sa.insert(attempts).values(
             run=run,
             number=number,
+            group_key=group,
             state=State.WAITING,
             reason=reason,
             sentence="",

@@ -76,8 +76,9 @@ deliveries = Table(
     Column("tries", Integer, nullable=False),
     Column("error", Text),
     Column("emptied_at", Instant),
+    Column("repository", String(255)),
     UniqueConstraint("host", "delivery_id"),
-    Index(None, "state", "id"),
+    Index(None, "state", "host", "repository", "id"),
 )
 
 decisions = Table(
@@ -117,9 +118,12 @@ runs = Table(
     Column("created_at", Instant, nullable=False),
     Column("started_at", Instant),
     Column("ended_at", Instant),
+    Column("group_key", Text),
+    Column("group_ref", Text),
     UniqueConstraint("decision", "pipeline"),
     Index(None, "repository", "id"),
     Index(None, "state", "id"),
+    Index(None, "group_key", "group_ref", "id"),
     sqlite_autoincrement=True,
 )
 
@@ -137,7 +141,11 @@ attempts = Table(
     Column("cancelled_at", Instant),
     Column("cancelled_by", Text),
     Column("output_removed_at", Instant),
-    Index(None, "state", "run"),
+    Column("group_key", Text),
+    Column("superseded_by", Integer),
+    # All that `claim_attempt` looks at, in its order: of 10,000 that wait it reads no row.
+    Index(None, "state", "created_at", "run", "number", "group_key"),
+    Index(None, "group_key", "state", "created_at", "run"),
 )
 
 steps = Table(

@@ -17,6 +17,7 @@ from server.actions import NotFoundError
 from server.api.output import StepOutput
 from server.api.problems import ApiError
 from server.store import deliveries as delivery_verbs
+from server.store import groups as group_verbs
 from server.store import images as image_verbs
 from server.store import runs as run_verbs
 from server.store import statuses as status_verbs
@@ -136,6 +137,7 @@ class RunPages:
             delivery=None if decision is None else decision.delivery,
             definition=_definition(run),
             removed=_removed(attempt),
+            turn=await read(group_verbs.turn_of, run.id) if number == run.attempt else None,
             live=not attempt.state.ended,
         )
 

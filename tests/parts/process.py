@@ -184,6 +184,14 @@ class LadingProcess:
         with engine.connect() as conn:
             return verb(conn, *args, **kwargs)
 
+    def resident(self) -> int:
+        """Its resident memory now, in KiB."""
+        return self._memory("VmRSS")
+
+    def peak(self) -> int:
+        """The most resident memory it ever had, in KiB."""
+        return self._memory("VmHWM")
+
     def get(self, path: str) -> httpx2.Response:
         """Ask the API."""
         headers = {"Authorization": f"Bearer {self.token}"}
@@ -207,6 +215,11 @@ class LadingProcess:
             return found["state"] == state and attempt in (None, found["attempt"])
 
         wait_until(reached, f"run {run} (attempt {attempt or 'any'}) is {state}", within)
+
+    def _memory(self, field: str) -> int:
+        assert self._process is not None
+        status = Path(f"/proc/{self._process.pid}/status").read_text()
+        return int(status.partition(f"{field}:")[2].split()[0])
 
     def _end(self, how: signal.Signals, within: float = 30) -> int:
         if self._process is None:

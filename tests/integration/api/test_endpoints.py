@@ -7,12 +7,13 @@ from datetime import timedelta
 import pytest
 from starlette.testclient import TestClient
 
+from pipelines.plan import Group
 from pipelines.progress import State
 from server.auth import make_token
 from server.notices import Level, Notice
-from server.store import retention, tokens
+from server.store import retention, runs, tokens
 from server.store.retention import OldOutput
-from tests.builders import NOW, House, event
+from tests.builders import NOW, House, event, plan
 
 
 def test_runs_are_listed_newest_first_and_paged_by_the_last_id(
@@ -183,6 +184,39 @@ def test_a_cancel_of_a_running_run_interrupts_it(house: House, client: TestClien
     assert response.status_code == 202
     assert response.json()["cancelled_by"] == "ada"
     assert house.interrupted == [(run.id, 1)]
+
+
+def test_the_queue_tells_what_waits_for_what_and_how_long(house: House, client: TestClient) -> None:
+    grouped = plan().model_copy(update={"group": Group(name="web")})
+    first, second = house.run(of=grouped), house.run(of=grouped)
+    house.take()
+    free = house.run()
+    house.clock.forward(seconds=90)
+
+    queue = client.get("queue").json()
+
+    assert queue["waiting"] == 2
+    assert [item["run"]["id"] for item in queue["items"]] == [second.id, free.id]
+    assert [item["waits_for"] for item in queue["items"]] == [
+        f"waits for run {first.id} of group web",
+        "waits for a slot",
+    ]
+    assert queue["items"][0]["waits_for_run"].endswith(f"/runs/{first.id}")
+    assert queue["items"][0]["waited_seconds"] == 90.0
+    assert client.get(f"runs/{second.id}").json()["waits_for"] == queue["items"][0]["waits_for"]
+    assert client.get(f"runs/{first.id}").json()["waits_for"] is None
+    assert [item["run"]["id"] for item in client.get("queue?limit=1").json()["items"]] == [2]
+
+
+def test_an_attempt_tells_which_run_superseded_it(house: House, client: TestClient) -> None:
+    first, second = house.run(), house.run()
+    house.database.run(runs.supersede, first.id, by=second.id, at=house.clock())
+
+    (attempt,) = client.get(f"runs/{first.id}").json()["attempts"]
+
+    assert attempt["state"] == "cancelled"
+    assert attempt["superseded_by"].endswith(f"/runs/{second.id}")
+    assert attempt["cancelled_by"] is None
 
 
 def test_a_cancel_of_an_ended_run_is_a_conflict(house: House, client: TestClient) -> None:

@@ -314,6 +314,28 @@ def test_a_cancelled_run_stops_a_step_that_ignores_sigterm(
     wait_until(lambda: left_on_engine() == [], "everything is cleaned up", 20)
 
 
+def test_a_newer_push_stops_the_running_one_and_both_commits_say_what_became_of_them(
+    flow: Flow, left_on_engine: Callable[[], list[str]]
+) -> None:
+    superseding = "concurrency: {cancel_in_progress: true}\n"
+    wait = library(flow.image, "while [ -e first ]; do sleep 0.1; done")
+    old = flow.push({".lading.yml": superseding + wait, "first": ""})
+    first = flow.run_of(flow.tell_github(old))
+    flow.server.running(first, "test.unit")
+
+    (flow.repository.work / "first").unlink()
+    new = flow.push({})
+    second = flow.run_of(flow.tell_github(new, before=old))
+
+    ended = flow.server.ended(first, within=20)
+    assert (ended.state, ended.sentence) == (State.CANCELLED, f"superseded by run {second}")
+    assert flow.server.ended(second).state is State.SUCCESS
+    flow.github.wait_for(flow.web.full_name, new, "lading/push/default", "success")
+    told = flow.github.wait_for(flow.web.full_name, old, "lading/push/default", "error")
+    assert f"superseded by run {second}" in str(told.description)
+    wait_until(lambda: left_on_engine() == [], "everything is cleaned up", 20)
+
+
 def test_a_run_that_takes_long_holds_up_no_run_beside_it(flow: Flow) -> None:
     long = flow.push({".lading.yml": library(flow.image, "while true; do sleep 1; done")})
     first = flow.run_of(flow.tell_github(long))

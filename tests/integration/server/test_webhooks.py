@@ -86,7 +86,9 @@ class Door:
         self.woken += 1
 
     def stored(self) -> list[DeliveryRow]:
-        return self.database.run(delivery_verbs.waiting_deliveries, 100)
+        lanes = self.database.run(delivery_verbs.waiting_lanes, 100)
+        found = [self.database.run(delivery_verbs.waiting_deliveries, one, 100) for one in lanes]
+        return sorted((row for lane in found for row in lane), key=lambda row: row.id)
 
 
 @pytest.fixture

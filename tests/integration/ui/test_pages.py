@@ -8,11 +8,12 @@ from html.parser import HTMLParser
 import pytest
 from starlette.testclient import TestClient
 
+from pipelines.plan import Group
 from pipelines.problems import Problem
 from pipelines.progress import State
-from server.store import retention
+from server.store import retention, runs
 from server.store.retention import OldOutput
-from tests.builders import House, event
+from tests.builders import House, event, plan
 
 HOSTILE = "<img src=x onerror=alert(1)>\x1b]8;;javascript:alert(1)\x07\u202e'\"&"
 POLICY = (
@@ -390,3 +391,29 @@ def test_a_delivery_without_its_body_says_so_and_cannot_be_read_again(
 
     assert "Headers and body were removed for their age on 2026-03-01" in page
     assert "Read again" not in page
+
+
+def test_a_waiting_run_says_which_run_of_its_group_it_waits_for(
+    house: House, person: TestClient
+) -> None:
+    grouped = plan().model_copy(update={"group": Group(name="<b>web</b>")})
+    first, second = house.run(of=grouped), house.run(of=grouped)
+    house.take()
+
+    page = person.get(f"/runs/{second.id}").text
+
+    assert f"waits for run {first.id} of group &lt;b&gt;web&lt;/b&gt;" in page
+    assert "waits for run" not in person.get(f"/runs/{first.id}").text
+
+
+def test_a_run_that_is_being_superseded_says_so_and_cannot_be_cancelled(
+    house: House, person: TestClient
+) -> None:
+    first, second = house.run(), house.run()
+    house.take()
+    house.database.run(runs.supersede, first.id, by=second.id, at=house.clock())
+
+    page = person.get(f"/runs/{first.id}").text
+
+    assert f"superseded by run {second.id}; the steps that run get their time to end" in page
+    assert f"/runs/{first.id}/cancel" not in page

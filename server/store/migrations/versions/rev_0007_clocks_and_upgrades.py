@@ -8,7 +8,7 @@ from alembic import op
 from server.store.tables import Instant
 
 revision = "0007"
-down_revision = "0004"
+down_revision = "0005"
 
 
 def upgrade() -> None:
