@@ -18,7 +18,8 @@ from server.actions import ConflictError, NotFoundError
 from server.clock import Clock
 from server.deciding import Verdict, any_needs_changes, judge, read_pipelines
 from server.hosts.port import Host, Irrelevant, PayloadInvalidError, RepositoryRef, StatusState
-from server.mirrors import MirrorError, MirrorKey, Mirrors, Snapshot
+from server.intake import verdicts
+from server.mirrors import MirrorError, MirrorKey, Mirrors
 from server.store import Database, DatabaseBusyError
 from server.store import deliveries as delivery_verbs
 from server.store import repositories as repository_verbs
@@ -29,7 +30,6 @@ from server.store.rows import (
     DecisionRow,
     DeliveryRow,
     NewRun,
-    PipelineDecision,
     RepositoryRow,
 )
 from server.webhooks import Pressure
@@ -224,7 +224,7 @@ class Intake:
                 return await self._judge_once(host, ref, event)
             except MirrorError as error:
                 if error.permanent or wait is None:
-                    return event, _unreadable(event, str(error))
+                    return event, verdicts.unreadable(event, str(error))
                 log.warning("commit not fetched yet", why=str(error), next_try_in=wait)
                 await asyncio.sleep(wait)
         raise AssertionError  # the last wait is None
@@ -238,7 +238,7 @@ class Intake:
         )
         snapshot = await self._mirrors.describe(git_dir, event.sha)
         pipelines = read_pipelines(snapshot.definitions, snapshot.unreadable)
-        event = _completed(event, snapshot)
+        event = verdicts.completed(event, snapshot)
         changed = None
         if event.before and any_needs_changes(pipelines, event):
             changed = await self._mirrors.changed(
@@ -286,7 +286,7 @@ class Intake:
                 for new in verdict.runs
             ]
             if runs:
-                told = _with_runs(verdict.pipelines, runs)
+                told = verdicts.with_runs(verdict.pipelines, runs)
                 delivery_verbs.set_decision_pipelines(conn, decision, told)
             return decision, runs
 
@@ -361,7 +361,7 @@ class Intake:
         async with self._locks[row.host, row.external_id]:
             key = f"{event.key}:{secrets.token_hex(8)}"  # each request is a happening of its own
             event, verdict = await self._judge(configured, row.ref, event)
-            verdict = _only(verdict, pipeline)
+            verdict = verdicts.only(verdict, pipeline)
             decision = await self._record(row, event, key, verdict, delivery=None)
         stored = await self._database.read(delivery_verbs.decision, decision)
         if stored is None:  # pragma: no cover - it was written a line above
@@ -382,56 +382,3 @@ class Intake:
             message = f"several hosts have a repository {name}: name one of {names}"
             raise ConflictError(message)
         return found[0]
-
-
-def _completed(event: Event, snapshot: Snapshot) -> Event:
-    """The event with what the commit itself says, which no payload can get wrong or leave out.
-
-    An annotated tag is not the commit; a pull request keeps its own title.
-    """
-    commit = snapshot.commit
-    own_title = event.title if event.kind is EventKind.PULL_REQUEST else ""
-    return event.model_copy(
-        update={
-            "sha": snapshot.sha,
-            "title": own_title or commit.title,
-            "message": commit.message,
-            "author": commit.author or event.author,
-        }
-    )
-
-
-def _only(verdict: Verdict, pipeline: str | None) -> Verdict:
-    if pipeline is None:
-        return verdict
-    if pipeline not in [decision.pipeline for decision in verdict.pipelines]:
-        names = ", ".join(decision.pipeline for decision in verdict.pipelines) or "none"
-        message = f"there is no pipeline {pipeline} at that commit; there are: {names}"
-        raise NotFoundError(message)
-    runs = tuple(run for run in verdict.runs if run.pipeline == pipeline)
-    decisions = tuple(one for one in verdict.pipelines if one.pipeline == pipeline)
-    return verdict.model_copy(update={"runs": runs, "pipelines": decisions})
-
-
-def _with_runs(
-    pipelines: tuple[PipelineDecision, ...], runs: list[int]
-) -> tuple[PipelineDecision, ...]:
-    """The pipelines' decisions with the numbers of the runs they started."""
-    numbers = iter(runs)
-    return tuple(
-        one.model_copy(update={"run": next(numbers)}) if one.start else one for one in pipelines
-    )
-
-
-def _unreadable(event: Event, why: str) -> Verdict:
-    """The commit cannot be had: a run that says so, so that the commit's status does too."""
-    reason = f"commit {event.short_sha} could not be read: {why}"
-    told = PipelineDecision(pipeline="default", file="", start=True, reason=reason)
-    run = NewRun(pipeline="default", file="", definition="", plan=None, sentence=reason)
-    return Verdict(
-        outcome=DecisionOutcome.INVALID,
-        reason=reason,
-        pipelines=(told,),
-        runs=(run,),
-        final=False,
-    )
