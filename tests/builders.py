@@ -30,7 +30,7 @@ from pipelines.progress import (
     StepRunning,
     StepStarted,
 )
-from server.actions import Actions, NotFoundError
+from server.actions import Actions, ConflictError, NotFoundError
 from server.auth import make_token, token_hash
 from server.hosts.port import RepositoryRef, StatusState
 from server.logs import LogStore
@@ -136,6 +136,10 @@ class NoStarter:
         row = self._house.database.run(deliveries.decision, number)
         assert row is not None
         return row
+
+    async def reread(self, run: RunRow, *, by: str) -> int:  # noqa: ARG002
+        """The commit still cannot be read."""
+        raise ConflictError("the commit still cannot be read")
 
 
 @functools.cache

@@ -3,6 +3,6 @@
 from server.mirrors.command import MirrorError
 from server.mirrors.mirrors import MirrorKey, Mirrors
 from server.mirrors.objects import CommitInfo, Snapshot
-from server.mirrors.resolving import Resolved
+from server.mirrors.resolving import Head, Resolved
 
-__all__ = ["CommitInfo", "MirrorError", "MirrorKey", "Mirrors", "Resolved", "Snapshot"]
+__all__ = ["CommitInfo", "Head", "MirrorError", "MirrorKey", "Mirrors", "Resolved", "Snapshot"]

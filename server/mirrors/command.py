@@ -33,13 +33,22 @@ class MirrorError(LadingError):
     """git could not do what was asked.
 
     `permanent` is true where trying again cannot help; `damaged` where the mirror itself is at
-    fault and has to be made anew.
+    fault and has to be made anew; `refused` where the host does not let us, until somebody has
+    mended the credential.
     """
 
-    def __init__(self, message: str, *, permanent: bool = False, damaged: bool = False) -> None:
+    def __init__(
+        self,
+        message: str,
+        *,
+        permanent: bool = False,
+        damaged: bool = False,
+        refused: bool = False,
+    ) -> None:
         super().__init__(message)
         self.permanent = permanent
         self.damaged = damaged
+        self.refused = refused
 
 
 class Done(Value):

@@ -20,7 +20,7 @@ from server.mirrors import command, failures, folders, objects
 from server.mirrors.command import MirrorError
 from server.mirrors.objects import CommitInfo, Snapshot
 from server.mirrors.processes import READING, Threads
-from server.mirrors.resolving import Resolved, choose, names
+from server.mirrors.resolving import Head, Resolved, choose, names, read_heads
 
 CONNECT_TIMEOUT = 5.0  # seconds
 FETCH_TIMEOUT = 600.0  # seconds; a first fetch of a large repository takes minutes
@@ -28,6 +28,7 @@ DIFF_LIMIT = 32 * 1024 * 1024  # bytes of changed paths
 UNREACHABLE_KEPT = "90.days.ago"
 PACKS_KEPT = 50  # more are rolled up in passing; a look-up goes through all of them
 REF_LIMIT = 1024  # characters
+LISTING_LIMIT = 64 * 1024 * 1024  # bytes; a ref takes about 70
 
 _SHA = re.compile(r"[0-9a-f]{40}(?:[0-9a-f]{24})?")
 _REF = re.compile(
@@ -117,21 +118,35 @@ class Mirrors:
         wanted = names(name)
         if not all(map(_REF.fullmatch, wanted)):
             raise MirrorError(f"{name[:80]!r} is no name that git allows", permanent=True)
+        listing = await self._listing(key, remote, *wanted, f"{wanted[-1]}^{{}}")
+        return choose(name, listing)
+
+    async def heads(self, key: MirrorKey, remote: Remote, *refs: str) -> dict[str, Head]:
+        """What branches and tags point at on the host now, by full ref; all of them, or some.
+
+        Raises:
+            MirrorError: The host cannot be asked.
+        """
+        wanted = [name for ref in refs for name in (ref, f"{ref}^{{}}")]
+        listing = await self._listing(key, remote, *(wanted or ("refs/heads/*", "refs/tags/*")))
+        return read_heads(listing)
+
+    async def _listing(self, key: MirrorKey, remote: Remote, *refs: str) -> str:
         git_dir = await self._nothing()
         await _reach(remote)
         done = await command.run(
             self._threads,
             git_dir,
-            *("ls-remote", "--quiet", "--", remote.url, *wanted, f"{wanted[-1]}^{{}}"),
+            *("ls-remote", "--quiet", "--", remote.url, *refs),
             env=command.environment(remote.protocols, remote.env, folders.trust(git_dir, remote)),
-            limit=1024 * 1024,
+            limit=LISTING_LIMIT,
             lane=key.host,
         )
         if done.code != 0:
             raise failures.failure(
-                "asking for the branch", done.err, url=remote.url, secrets=remote.env
+                "asking for branches", done.err, url=remote.url, secrets=remote.env
             )
-        return choose(name, done.out.decode("utf-8", "replace"))
+        return done.out.decode("utf-8", "replace")
 
     async def _nothing(self) -> Path:
         """A repository with our settings and no objects, to ask from.

@@ -19,6 +19,24 @@ class Resolved(Value):
     tag: str | None = None
 
 
+class Head(Value):
+    """What a branch or tag points at."""
+
+    object: str
+    """The ref's own object: for an annotated tag the tag's."""
+    commit: str
+
+
+def read_heads(listing: str) -> dict[str, Head]:
+    """Branches and tags by full ref, from what `git ls-remote` printed: lines of id, tab, ref."""
+    refs = {ref: sha for sha, _, ref in (line.partition("\t") for line in listing.splitlines())}
+    return {
+        ref: Head(object=sha, commit=refs.get(f"{ref}^{{}}", sha))
+        for ref, sha in refs.items()
+        if ref.startswith((_BRANCH, _TAG)) and not ref.endswith("^{}")
+    }
+
+
 def names(name: str) -> tuple[str, str]:
     """The branch and the tag that a name may stand for, as full refs."""
     short = name.removeprefix(_BRANCH).removeprefix(_TAG)

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta
+from datetime import datetime
 
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
 from server.hosts.port import StatusState
-from server.store.rows import RunRow, StatusRow
-from server.store.tables import runs, statuses
+from server.store.pauses import WHOLE_HOST
+from server.store.rows import PauseKind, RunRow, StatusRow
+from server.store.tables import Instant, pauses, runs, statuses
 
 
 def want_status(
@@ -71,7 +72,11 @@ def due_statuses(conn: Connection, host: str, *, now: datetime, limit: int) -> l
     """Statuses that the host shall be told now: ends first, then the longest due."""
     query = (
         sa.select(statuses)
-        .where(statuses.c.host == host, statuses.c.due_at <= now)
+        .where(
+            statuses.c.host == host,
+            statuses.c.due_at <= now,
+            ~sa.exists().where(_pause(), pauses.c.until > now),
+        )
         .order_by(statuses.c.rank.desc(), statuses.c.due_at)
         .limit(limit)
     )
@@ -79,10 +84,28 @@ def due_statuses(conn: Connection, host: str, *, now: datetime, limit: int) -> l
 
 
 def next_due(conn: Connection, host: str) -> datetime | None:
-    """When the next status is due."""
-    query = sa.select(sa.func.min(statuses.c.due_at)).where(statuses.c.host == host)
+    """When the next status is due and may be told."""
+    paused = _paused_until()
+    due_at = sa.case((paused > statuses.c.due_at, paused), else_=statuses.c.due_at)
+    query = sa.select(sa.func.min(due_at, type_=Instant)).where(
+        statuses.c.host == host, statuses.c.due_at.is_not(None)
+    )
     due: datetime | None = conn.execute(query).scalar_one()
     return due
+
+
+def _paused_until() -> sa.ScalarSelect[datetime]:
+    longest = sa.select(sa.func.max(pauses.c.until, type_=Instant)).where(_pause())
+    return longest.correlate(statuses).scalar_subquery()
+
+
+def _pause() -> sa.ColumnElement[bool]:
+    """A pause that holds a status up: of its host, or of its repository."""
+    return sa.and_(
+        pauses.c.host == statuses.c.host,
+        pauses.c.repository.in_([WHOLE_HOST, statuses.c.repository]),
+        pauses.c.kind.in_([PauseKind.QUIET, PauseKind.REFUSED]),
+    )
 
 
 def status_sent(conn: Connection, id: int, *, version: int) -> None:  # noqa: A002
@@ -110,15 +133,6 @@ def status_failed(
         sa.update(statuses)
         .where(statuses.c.id == id, statuses.c.version == version)
         .values(due_at=due_at, error=error, tries=statuses.c.tries + 1)
-    )
-
-
-def postpone_host(conn: Connection, host: str, *, now: datetime, wait: timedelta) -> None:
-    """The host asked for quiet: nothing of it is due before the wait is over."""
-    conn.execute(
-        sa.update(statuses)
-        .where(statuses.c.host == host, statuses.c.due_at < now + wait)
-        .values(due_at=now + wait)
     )
 
 
