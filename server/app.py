@@ -37,8 +37,9 @@ from server.intake import Intake
 from server.logs import LogStore
 from server.metrics import Metrics, operations_routes
 from server.mirrors import MirrorKey, Mirrors
+from server.recovery import Heads, Lists
 from server.reporting import Reporting
-from server.store import Database, repositories, runs, soundness
+from server.store import Database, pauses, repositories, runs, soundness
 from server.store.database import sqlite_path
 from server.store.migrations import upgrade
 from server.store.rows import RunRow
@@ -50,6 +51,7 @@ log = structlog.get_logger(__name__)
 ENGINE_THREADS = 16
 BACKLOG = 2048  # connections that wait to be accepted
 RESTART_SECONDS = 1.0
+HEADS_MINUTES = 13.0  # with the minute of grace, a missed push is found within 15
 STREAM_SECONDS = 5  # how long open responses may keep the server from stopping
 
 
@@ -98,6 +100,14 @@ class Lading:
             tell=self.reporting.notify,
             run_url=self.run_url,
         )
+        self.heads = Heads(
+            hosts=self.hosts,
+            database=self.database,
+            mirrors=self.mirrors,
+            clock=clock.now,
+            wake=self.intake.notify,
+        )
+        self.lists = Lists(hosts=self.hosts, database=self.database, clock=clock.now, url=url)
         self.actions = Actions(
             database=self.database,
             clock=clock.now,
@@ -238,7 +248,12 @@ class Lading:
         jobs = {
             "leftovers": (schedules.every_minute(), self._remove_leftovers),
             "mirrors": (schedules.every_night(), self._maintain_mirrors),
+            "missed deliveries": (schedules.now_and_every(minutes=1), self.lists.look),
+            "new repositories": (schedules.every_minute(), self.heads.meet),
+            "missed pushes": (schedules.now_and_every(minutes=HEADS_MINUTES), self.heads.look),
         }
+        # What a token was refused for may have been mended before this start.
+        await self.database.write(pauses.try_again, now=clock.now())
         try:
             async with schedules.ticking(jobs):
                 yield

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from datetime import UTC
+from datetime import UTC, datetime, timedelta
 
 import structlog
 from apscheduler.schedulers.asyncio import AsyncIOScheduler
@@ -15,6 +15,7 @@ from apscheduler.triggers.interval import IntervalTrigger
 log = structlog.get_logger(__name__)
 
 SWEEP_SECONDS = 60
+START_SECONDS = 2  # after the start, when the doors are open
 QUIET_HOUR = 3  # UTC
 
 Job = Callable[[], Awaitable[None]]
@@ -23,6 +24,12 @@ Job = Callable[[], Awaitable[None]]
 def every_minute() -> BaseTrigger:
     """For what must not wait long."""
     return IntervalTrigger(seconds=SWEEP_SECONDS, timezone=UTC)
+
+
+def now_and_every(*, minutes: float) -> BaseTrigger:
+    """For what an earlier process may have left behind: soon after the start, and then so often."""
+    start = datetime.now(UTC) + timedelta(seconds=START_SECONDS)
+    return IntervalTrigger(seconds=round(minutes * 60), start_date=start, timezone=UTC)
 
 
 def every_night() -> BaseTrigger:
