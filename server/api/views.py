@@ -12,6 +12,7 @@ from server.store.rows import (
     DecisionRow,
     DeliveryRow,
     ImageVersionRow,
+    PauseRow,
     PipelineDecision,
     RepositoryRow,
     RunRow,
@@ -100,6 +101,7 @@ def run(
     links: Links,
     row: RunRow,
     *,
+    delivery: DeliveryRow | None,
     attempts: list[AttemptRow],
     steps: list[StepRow],
     images: list[ImageVersionRow],
@@ -111,6 +113,8 @@ def run(
         **{name: getattr(brief, name) for name in models.RunBrief.model_fields},
         context=row.context,
         happening=row.event,
+        delivery=None if delivery is None else links.delivery(delivery.id),
+        found=None if delivery is None else delivery.found,
         definition=models.Definition(
             file=row.definition_file, text=row.definition, problems=list(row.problems)
         ),
@@ -198,6 +202,7 @@ def delivery_brief(
         state=row.state,
         tries=row.tries,
         error=row.error,
+        found=row.found,
         outcome=None if decision is None else decision.outcome,
         reason=None if decision is None else decision.reason,
     )
@@ -214,6 +219,19 @@ def delivery(
         body=row.body[:BODY_SHOWN].decode("utf-8", "replace"),
         body_bytes=len(row.body),
         decision=None if decided is None else decision(links, decided, earlier),
+    )
+
+
+def pause(row: PauseRow) -> models.Pause:
+    """A host or repository that is left alone."""
+    return models.Pause(
+        host=row.host,
+        repository=row.full_name,
+        kind=row.kind,
+        reason=row.reason,
+        since=row.since,
+        until=row.until,
+        statuses=row.statuses,
     )
 
 

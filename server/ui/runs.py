@@ -96,6 +96,7 @@ class RunPages:
             wanted={**wanted, "state": state or ""},
             older=older,
             newer=bool(before),
+            pauses=await self._site.pauses(visit.grant),
             live=any(not row.state.ended for row in shown),
         )
 
@@ -116,7 +117,6 @@ class RunPages:
         rows = await read(run_verbs.steps_of, run.id, number)
         chosen = visit.request.query_params.get("step")
         focus = _focus(rows, chosen)
-        decision = await read(delivery_verbs.decision, run.decision)
         images = await read(image_verbs.image_versions_page, run=run.id)
         return self._site.page(
             "run.html",
@@ -131,7 +131,7 @@ class RunPages:
             output=None if focus is None else await self._tail(focus),
             images=[image for image in images if image.attempt == number],
             statuses=await read(status_verbs.statuses_of_run, run.id),
-            delivery=None if decision is None else decision.delivery,
+            delivery=await read(delivery_verbs.delivery_of_decision, run.decision),
             definition=_definition(run),
             live=not attempt.state.ended,
         )
