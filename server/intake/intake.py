@@ -75,7 +75,7 @@ class Intake:
         self._wake = wake
         self._tell = tell
         self._run_url = run_url
-        self._reader = reading.Reader(database, mirrors, clock, defaults, fetch_waits=fetch_waits)
+        self._reader = reading.Reader(database, mirrors, defaults, fetch_waits=fetch_waits)
         self._arrived = asyncio.Event()
         self._lanes = Lanes(self._process, self.notify)
         self._locks: defaultdict[tuple[str, str], asyncio.Lock] = defaultdict(asyncio.Lock)
@@ -326,11 +326,11 @@ class Intake:
         event = verdicts.asked_for(row, found, by)
         async with self._locks[row.host, row.external_id]:
             key = f"{event.key}:{secrets.token_hex(8)}"  # each request is a happening of its own
-            event, verdict = await self._reader.judge(
+            judged = await self._reader.judge(
                 configured, row.ref, event, resting=contextlib.nullcontext
             )
-            verdict = verdicts.only(verdict, pipeline)
-            decision = await self._record(row, event, key, verdict, delivery=None)
+            verdict = verdicts.only(judged.verdict, pipeline)
+            decision = await self._record(row, judged.event, key, verdict, delivery=None)
         stored = await self._database.read(delivery_verbs.decision, decision)
         if stored is None:  # pragma: no cover - it was written a line above
             raise AssertionError
@@ -351,10 +351,10 @@ class Intake:
             raise NotFoundError(f"host {run.host} of run {run.id} is no longer configured")
         async with self._locks[run.host, repository.external_id]:
             try:
-                event, verdict = await self._reader.judge_once(host, repository.ref, run.event)
+                judged = await self._reader.judge_once(host, repository.ref, run.event)
             except MirrorError as error:
                 raise ConflictError(f"the commit still cannot be read: {error}") from error
-            at = self._clock()
+            event, verdict, at = judged.event, judged.verdict, self._clock()
 
             def write(conn: Connection) -> int:
                 access.note(conn, repository, verdict, at)

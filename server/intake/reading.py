@@ -6,18 +6,17 @@ import asyncio
 import contextlib
 import json
 from collections.abc import Callable
-from datetime import timedelta
+from pathlib import Path
 
 import structlog
 
 from pipelines.events import Event, EventKind
 from pipelines.planning import PlanDefaults
 from pipelines.values import Value
-from server.clock import Clock
 from server.deciding import Verdict, any_needs_changes, judge, read_pipelines
 from server.hosts.port import Host, Irrelevant, PayloadInvalidError, RepositoryRef
 from server.intake import verdicts
-from server.mirrors import MirrorError, MirrorKey, Mirrors
+from server.mirrors import MirrorError, MirrorKey, Mirrors, RefGoneError
 from server.store import Database
 from server.store import deliveries as delivery_verbs
 from server.store import recovery as recovery_verbs
@@ -27,8 +26,6 @@ log = structlog.get_logger(__name__)
 
 FETCH_WAITS = (2.0, 10.0, 30.0, 80.0, 180.0)
 """Seconds before each further try to fetch a commit: five more within five minutes."""
-FRESH = timedelta(minutes=1)
-"""A delivery that is younger tells of a branch that was there a moment ago."""
 PUSHES = (EventKind.PUSH, EventKind.TAG)
 
 Resting = Callable[[], contextlib.AbstractContextManager[None]]
@@ -41,12 +38,13 @@ class Told(Value):
     event: Event | Irrelevant
 
 
-class Standing(Value):
-    """Where a branch or tag is on its host now."""
+class Judged(Value):
+    """What a commit says."""
 
-    gone: bool = False
+    event: Event
+    verdict: Verdict
     head: str | None = None
-    """Its commit; None where it was not asked for, or the host did not say."""
+    """Where its branch is by now, if that is known."""
 
 
 def read(host: Host, delivery: DeliveryRow) -> Told:
@@ -75,23 +73,6 @@ def _found(host: Host, body: bytes) -> Told:
     return Told(repository=repository, event=event)
 
 
-def in_doubt(event: Event, newest: DecisionRow | None, *, late: bool) -> bool:
-    """Whether the host is to be asked where the branch or tag is by now.
-
-    That costs a call, so it is done only where deliveries may have come late or in another order:
-    the last thing that was told of the ref is not what this one goes on from.
-
-    Args:
-        event: What is told now.
-        newest: The newest decision about the same ref.
-        late: Whether it is known to have been on its way for long.
-    """
-    if event.kind not in PUSHES:
-        return False
-    out_of_order = newest is not None and (newest.sha is None or newest.sha != event.before)
-    return late or out_of_order
-
-
 class Reader:
     """Asks the rows and git, and judges what they say.
 
@@ -103,13 +84,11 @@ class Reader:
         self,
         database: Database,
         mirrors: Mirrors,
-        clock: Clock,
         defaults: PlanDefaults,
         *,
         fetch_waits: tuple[float, ...],
     ) -> None:
         self._database = database
-        self._clock = clock
         self._mirrors = mirrors
         self._defaults = defaults
         self._fetch_waits = fetch_waits
@@ -144,40 +123,21 @@ class Reader:
         resting: Resting,
     ) -> tuple[Event, Verdict]:
         """What the commit says, unless its branch or tag is gone by now; in words for people."""
-        ref = repository.ref
         asked = await self._database.read(
             recovery_verbs.was_asked_for, delivery.host, delivery.delivery_id
         )
         found = delivery.found or (Found.LISTED if asked else None)
-        late = found is Found.LISTED or self._clock() - delivery.received_at > FRESH
-        newest = await self._database.read(delivery_verbs.newest_push, repository.id, event.ref)
-        standing = Standing()
-        if in_doubt(event, newest, late=late):
-            standing = await self.standing(host, ref, event)
-        told = event
-        if not standing.gone:
-            event, verdict = await self.judge(host, ref, event, resting=resting)
-            if not verdict.final and event.kind in PUSHES:
-                # Whether it is the branch that is gone, or something else that is wrong.
-                standing = await self.standing(host, ref, event)
-        if standing.gone:
-            event, verdict = told, verdicts.gone(told)
-        return event, verdicts.worded(verdict, event, found=found, head=standing.head)
-
-    async def standing(self, host: Host, ref: RepositoryRef, event: Event) -> Standing:
-        """Where the event's branch or tag is now; nothing where the host cannot be asked."""
-        key = MirrorKey(host=host.name, external_id=ref.external_id)
         try:
-            heads = await self._mirrors.heads(key, host.remote(ref), event.ref)
-        except MirrorError as error:
-            log.info("the host does not tell where the ref is", ref=event.ref, why=str(error))
-            return Standing()
-        head = heads.get(event.ref)
-        return Standing(gone=True) if head is None else Standing(head=head.commit)
+            judged = await self.judge(host, repository.ref, event, resting=resting)
+        except RefGoneError:
+            judged = Judged(event=event, verdict=verdicts.gone(event))
+        return judged.event, verdicts.worded(
+            judged.verdict, judged.event, found=found, head=judged.head
+        )
 
     async def judge(
         self, host: Host, ref: RepositoryRef, event: Event, *, resting: Resting
-    ) -> tuple[Event, Verdict]:
+    ) -> Judged:
         """Fetch the commit, as often as it takes, and judge what stands in it.
 
         Args:
@@ -185,30 +145,30 @@ class Reader:
             ref: Whose commit.
             event: What happened.
             resting: A block in which the next try is waited for.
+
+        Raises:
+            RefGoneError: The branch or tag that was pushed is there no more.
         """
         for wait in (*self._fetch_waits, None):
             try:
                 return await self.judge_once(host, ref, event)
+            except RefGoneError:
+                raise
             except MirrorError as error:
                 if error.permanent or wait is None:
-                    return event, verdicts.unreadable(event, error)
+                    return Judged(event=event, verdict=verdicts.unreadable(event, error))
                 log.warning("commit not fetched yet", why=str(error), next_try_in=wait)
                 with resting():
                     await asyncio.sleep(wait)
         raise AssertionError  # the last wait is None
 
-    async def judge_once(
-        self, host: Host, ref: RepositoryRef, event: Event
-    ) -> tuple[Event, Verdict]:
+    async def judge_once(self, host: Host, ref: RepositoryRef, event: Event) -> Judged:
         """Fetch the commit and judge what stands in it.
 
         Raises:
             MirrorError: It cannot be fetched.
         """
-        key = MirrorKey(host=host.name, external_id=ref.external_id)
-        git_dir = await self._mirrors.fetch(
-            key, host.remote(ref), sha=event.sha, ref=event.ref, before=event.before
-        )
+        git_dir, head = await self._fetch(host, ref, event)
         snapshot = await self._mirrors.describe(git_dir, event.sha)
         pipelines = read_pipelines(snapshot.definitions, snapshot.unreadable)
         event = verdicts.completed(event, snapshot)
@@ -227,4 +187,17 @@ class Reader:
             committed_at=snapshot.commit.committed_at,
             defaults=self._defaults,
         )
-        return event, verdict
+        return Judged(event=event, verdict=verdict, head=head)
+
+    async def _fetch(self, host: Host, ref: RepositoryRef, event: Event) -> tuple[Path, str | None]:
+        key = MirrorKey(host=host.name, external_id=ref.external_id)
+        remote = host.remote(ref)
+        if event.kind in PUSHES:
+            pushed = await self._mirrors.fetch_pushed(
+                key, remote, sha=event.sha, ref=event.ref, before=event.before
+            )
+            return pushed.git_dir, pushed.head
+        git_dir = await self._mirrors.fetch(
+            key, remote, sha=event.sha, ref=event.ref, before=event.before
+        )
+        return git_dir, None

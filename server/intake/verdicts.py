@@ -93,7 +93,7 @@ def worded(verdict: Verdict, event: Event, *, found: Found | None, head: str | N
         reason = f"{found.sentence[0].upper()}{found.sentence[1:]}. {reason}"
     if head is not None and head != event.sha:
         name = event.tag or event.branch
-        reason = f"{reason} This came late: {name} is at {head[:12]} by now."
+        reason = f"{reason} By now {name} is at {head[:12]}."
     return verdict.model_copy(update={"reason": reason})
 
 

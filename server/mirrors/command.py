@@ -51,6 +51,13 @@ class MirrorError(LadingError):
         self.refused = refused
 
 
+class RefGoneError(MirrorError):
+    """A branch or tag has been deleted on its host."""
+
+    def __init__(self, ref: str) -> None:
+        super().__init__(f"{ref} has been deleted on the git host", permanent=True)
+
+
 class Done(Value):
     """A git command that has ended."""
 

@@ -17,10 +17,10 @@ from urllib.parse import urlsplit
 from pipelines.values import Value
 from server.hosts.port import Remote
 from server.mirrors import command, failures, folders, objects
-from server.mirrors.command import MirrorError
+from server.mirrors.command import MirrorError, RefGoneError
 from server.mirrors.objects import CommitInfo, Snapshot
 from server.mirrors.processes import READING, Threads
-from server.mirrors.resolving import Head, Resolved, choose, names, read_heads
+from server.mirrors.resolving import Head, Pushed, Resolved, choose, names, read_heads
 
 CONNECT_TIMEOUT = 5.0  # seconds
 FETCH_TIMEOUT = 600.0  # seconds; a first fetch of a large repository takes minutes
@@ -85,13 +85,38 @@ class Mirrors:
             MirrorError: The commit could not be fetched, or sha or ref is not what git allows.
         """
         _check(sha, ref)
-        git_dir = self.path(key)
         async with self._lock(key):
-            if not folders.marked(git_dir, sha):
+            if not folders.marked(self.path(key), sha):
                 await self._fetch_healing(key, remote, sha, ref)
-            if before is not None and _SHA.fullmatch(before) and before.strip("0"):
-                await self._fetch_before(key, remote, before, ref)
-        return git_dir
+            await self._fetch_before(key, remote, before, ref)
+        return self.path(key)
+
+    async def fetch_pushed(
+        self, key: MirrorKey, remote: Remote, *, sha: str, ref: str, before: str | None = None
+    ) -> Pushed:
+        """As :meth:`fetch`, and sees where the branch or tag is by now, in the same call to git.
+
+        Raises:
+            RefGoneError: It has been deleted meanwhile.
+            MirrorError: The commit could not be fetched, or sha or ref is not what git allows.
+        """
+        _check(sha, ref)
+        async with self._lock(key):
+            if folders.marked(self.path(key), sha):
+                head = await self._head(key, remote, ref)
+            else:
+                head = await self._fetch_healing(key, remote, sha, ref, tip=True)
+            await self._fetch_before(key, remote, before, ref)
+        return Pushed(git_dir=self.path(key), head=head)
+
+    async def _head(self, key: MirrorKey, remote: Remote, ref: str) -> str | None:
+        try:
+            heads = await self.heads(key, remote, ref)
+        except MirrorError:
+            return None  # the commit is here: whatever is wrong with the host need not stop it
+        if ref not in heads:
+            raise RefGoneError(ref)
+        return heads[ref].commit
 
     async def resolve(
         self,
@@ -245,22 +270,30 @@ class Mirrors:
         env = command.environment()
         return await command.run(self._threads, git_dir, *arguments, env=env, limit=limit)
 
-    async def _fetch_healing(self, key: MirrorKey, remote: Remote, sha: str, ref: str) -> None:
+    async def _fetch_healing(
+        self, key: MirrorKey, remote: Remote, sha: str, ref: str, *, tip: bool = False
+    ) -> str | None:
         """Fetch; once more into a new mirror where this one turns out damaged."""
         try:
-            await self._fetch_into(key, remote, sha, ref)
+            return await self._fetch_into(key, remote, sha, ref, tip=tip)
         except MirrorError as error:
             if not error.damaged:
                 raise
             await asyncio.to_thread(folders.discard, self.path(key))
-            await self._fetch_into(key, remote, sha, ref)
+            return await self._fetch_into(key, remote, sha, ref, tip=tip)
 
-    async def _fetch_into(self, key: MirrorKey, remote: Remote, sha: str, ref: str) -> None:
+    async def _fetch_into(
+        self, key: MirrorKey, remote: Remote, sha: str, ref: str, *, tip: bool
+    ) -> str | None:
+        """Fetch a commit; with `tip` also where its branch is, which is given back."""
         git_dir = self.path(key)
         if not folders.exists(git_dir):
             await asyncio.to_thread(folders.create, git_dir, len(sha))
         await _reach(remote)
-        done = await self._fetch_one(key, remote, sha, ref)
+        done = await self._fetch_one(key, remote, sha, ref, tip=tip)
+        if tip and done.code != 0 and f"find remote ref {ref}" in done.err:
+            raise RefGoneError(ref)
+        head = folders.read_ref(git_dir, _tip(ref)) if tip and done.code == 0 else None
         if done.code != 0 and re.search(r"unadvertised|not our ref", done.err):
             # The host gives only what a ref points at: the branch, if it still holds the commit.
             done = await self._fetch_one(key, remote, ref, ref)
@@ -272,6 +305,7 @@ class Mirrors:
             )
         folders.mark(git_dir, sha)
         await self._roll_up(git_dir)
+        return head if ref.startswith("refs/heads/") else None  # a tag's own object is no commit
 
     async def _roll_up(self, git_dir: Path) -> None:
         """Now and then make one pack of the many small ones, which is quick: one comes a fetch.
@@ -291,8 +325,12 @@ class Mirrors:
                 permanent=True,
             )
 
-    async def _fetch_before(self, key: MirrorKey, remote: Remote, before: str, ref: str) -> None:
+    async def _fetch_before(
+        self, key: MirrorKey, remote: Remote, before: str | None, ref: str
+    ) -> None:
         """Usually an ancestor, and here already; gone for good after a forced push."""
+        if before is None or not _SHA.fullmatch(before) or not before.strip("0"):
+            return
         git_dir = self.path(key)
         if folders.marked(git_dir, before):
             return
@@ -303,23 +341,32 @@ class Mirrors:
                 folders.mark(git_dir, before)
 
     async def _fetch_one(
-        self, key: MirrorKey, remote: Remote, wanted: str, ref: str
+        self, key: MirrorKey, remote: Remote, wanted: str, ref: str, *, tip: bool = False
     ) -> command.Done:
         """One `git fetch`. A ref of our own keeps what was fetched alive, one for each theirs."""
         git_dir = self.path(key)
-        ours = f"refs/lading/{hashlib.sha256(ref.encode()).hexdigest()[:32]}"
-        folders.unlock(git_dir / f"{ours}.lock")
+        wants = {_ours(ref): wanted} | ({_tip(ref): ref} if tip else {})
+        for ours in wants:
+            folders.unlock(git_dir / f"{ours}.lock")
         return await command.run(
             self._threads,
             git_dir,
             *("fetch", "--quiet", "--no-tags", "--no-write-fetch-head", "--no-auto-gc"),
             *("--no-show-forced-updates", "--no-recurse-submodules", "--"),
-            *(remote.url, f"+{wanted}:{ours}"),
+            *(remote.url, *(f"+{theirs}:{ours}" for ours, theirs in wants.items())),
             env=command.environment(remote.protocols, remote.env, folders.trust(git_dir, remote)),
             limit=65536,
             timeout=self._fetch_timeout,
             lane=key.host,
         )
+
+
+def _ours(ref: str) -> str:
+    return f"refs/lading/{hashlib.sha256(ref.encode()).hexdigest()[:32]}"
+
+
+def _tip(ref: str) -> str:
+    return _ours(ref).replace("/lading/", "/lading-tips/")
 
 
 def _check(sha: str, ref: str | None = None) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from pipelines.values import Value
 from server.mirrors.command import MirrorError
 
@@ -25,6 +27,14 @@ class Head(Value):
     object: str
     """The ref's own object: for an annotated tag the tag's."""
     commit: str
+
+
+class Pushed(Value):
+    """A commit that was pushed, and is here."""
+
+    git_dir: Path
+    head: str | None
+    """Where its branch is by now; None where that is not known, and for tags."""
 
 
 def read_heads(listing: str) -> dict[str, Head]:

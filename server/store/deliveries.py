@@ -296,12 +296,6 @@ def push_decided(
     return None if row is None else _decision(row)
 
 
-def newest_push(conn: Connection, repository: int, ref: str) -> DecisionRow | None:
-    """The newest decision about a branch or tag; its `sha` is None where that was deleted."""
-    row = conn.execute(_pushes(repository, ref)).one_or_none()
-    return None if row is None else _decision(row)
-
-
 def _pushes(repository: int, ref: str) -> sa.Select[Any]:
     """Decisions that stand for what was pushed: neither repeats nor what people asked for."""
     kind = sa.func.coalesce(decisions.c.event["kind"].as_string(), "")

@@ -117,7 +117,7 @@ def test_webhooks_of_pushes_that_one_look_saw_as_one_build_only_what_was_not_bui
     repeat = place.tell(third, before=second)
 
     assert late.outcome is DecisionOutcome.STARTED
-    assert f"main is at {third[:12]} by now" in late.reason
+    assert f"By now main is at {third[:12]}" in late.reason
     assert repeat.outcome is DecisionOutcome.DUPLICATE
     assert shas(place) == [first, third, second]
 
