@@ -183,6 +183,10 @@ class Double:
         failure = Failure(status=status, headers=dict(headers or {}), body=body, about=about)
         self._failures.extend([failure] * times)
 
+    def forgive(self) -> None:
+        """Answer rightly again."""
+        self._failures.clear()
+
     def hang_next(self, times: int = 1) -> None:
         """Take the next requests and never answer."""
         self._failures.extend([Failure(status=None)] * times)
