@@ -281,6 +281,35 @@ class House:
         )
         return self.fresh(number)
 
+    def unreadable(self) -> RunRow:
+        """A run whose commit could not be read."""
+        repository = self.repository()
+        decision = self.database.run(
+            deliveries.add_decision,
+            delivery=None,
+            repository=repository.id,
+            event=event(),
+            event_key=None,
+            outcome=DecisionOutcome.INVALID,
+            reason="the git host cannot be reached",
+            at=self.clock(),
+        )
+        number = self.database.run(
+            runs.add_run,
+            repository=repository.id,
+            decision=decision,
+            event=event(),
+            new=NewRun(
+                pipeline="default",
+                file="",
+                definition="",
+                plan=None,
+                sentence="the git host cannot be reached",
+            ),
+            at=self.clock(),
+        )
+        return self.fresh(number)
+
     def fresh(self, number: int) -> RunRow:
         """A run as it stands now."""
         row = self.database.run(runs.run, number)
