@@ -61,7 +61,7 @@ def test_a_host_that_hangs_holds_up_no_other_host(
 
         monkeypatch.setattr(hosts["gitlab"], "remote", remote)
         waiting = []
-        for number in range(12):  # more than are read at once
+        for number in range(20):  # many more than are read at once
             project = place.gitlab.add_project(f"acme/hangs-{number}")
             push = place.gitlab.push_delivery(project, sha=sha, secret=SECRET)
             waiting.append(place.server.deliver("gitlab", push).json()["delivery"])
@@ -87,7 +87,7 @@ def test_a_repository_whose_fetch_fails_for_now_holds_up_no_other_of_its_host(
 
     monkeypatch.setattr(host, "remote", remote)
     waiting = []
-    for number in range(12):
+    for number in range(20):
         broken = place.github.add_repository(f"acme/broken-{number}")
         push = place.github.push_delivery(broken, sha=sha, secret=SECRET)
         waiting.append(place.server.deliver("github", push).json()["delivery"])
