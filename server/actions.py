@@ -46,6 +46,15 @@ class Starter(Protocol):
             ActionError: The repository or the ref is not known.
         """
 
+    async def reread(self, run: RunRow, *, by: str) -> int:
+        """Try again to read the commit of a run that has no plan because it could not be had.
+
+        Returns the number of the new attempt.
+
+        Raises:
+            ActionError: The commit still cannot be read, or starts nothing.
+        """
+
 
 class Actions:
     """Requests of people, checked against the rows.
@@ -108,9 +117,15 @@ class Actions:
 
         Raises:
             NotFoundError: No such run or step.
-            ConflictError: It has not ended, its definition cannot be used, or nothing failed.
+            ConflictError: It has not ended, its definition cannot be used, its commit still cannot
+                be read, or nothing failed.
         """
         row = await self._run(run)
+        if row.plan is None and not row.definition_file:
+            await self._starter.reread(row, by=by)
+            self._tell()
+            self._wake()
+            return (await self._database.read(run_verbs.attempts_of, run))[-1]
         if row.plan is None:
             message = (
                 f"run {run} has no plan: its definition has problems. Mend {row.definition_file} "

@@ -46,8 +46,9 @@ from server.metrics import Metrics, operations_routes
 from server.mirrors import MirrorKey, Mirrors
 from server.notices import Board
 from server.operations import Operations
+from server.recovery import Heads, Lists
 from server.reporting import Reporting
-from server.store import Database, deliveries, repositories, runs, soundness
+from server.store import Database, deliveries, pauses, repositories, runs, soundness
 from server.store.database import sqlite_path
 from server.store.rows import RunRow
 from server.store.upgrading import bring_up_to_date
@@ -61,6 +62,7 @@ ENGINE_THREADS = 16
 BACKLOG = 2048  # connections that wait to be accepted
 RESTART_SECONDS = 1.0
 FORCED_SECONDS = 0.1  # between two looks whether the person at the keyboard insists
+HEADS_MINUTES = 13.0  # with the minute of grace, a missed push is found within 15
 STREAM_SECONDS = 5  # how long open responses may keep the server from stopping
 
 
@@ -117,6 +119,15 @@ class Lading:
             interrupt=self.worker.interrupt,
             run_url=self.run_url,
         )
+        self.heads = Heads(
+            hosts=self.hosts,
+            database=self.database,
+            mirrors=self.mirrors,
+            clock=clock.now,
+            wake=self.intake.notify,
+            new_id=self.delivery_ids.new,
+        )
+        self.lists = Lists(hosts=self.hosts, database=self.database, clock=clock.now, url=url)
         self.actions = Actions(
             database=self.database,
             clock=clock.now,
@@ -317,7 +328,12 @@ class Lading:
             "leftovers": (schedules.every_minute(), self._remove_leftovers),
             "mirrors": (schedules.every_night(), self._maintain_mirrors),
             **self.upkeep.jobs(),
+            "missed deliveries": (schedules.now_and_every(minutes=1), self.lists.look),
+            "new repositories": (schedules.every_minute(), self.heads.meet),
+            "missed pushes": (schedules.now_and_every(minutes=HEADS_MINUTES), self.heads.look),
         }
+        # What a token was refused for may have been mended before this start.
+        await self.database.write(pauses.try_again, now=clock.now())
         try:
             async with schedules.ticking(jobs):
                 yield

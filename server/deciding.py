@@ -38,6 +38,8 @@ class Verdict(Value):
     """In the order of the entries of `pipelines` that start."""
     final: bool = True
     """False where the commit could not be read: the same happening told again is tried again."""
+    refused: bool = False
+    """Whether it could not be read because the host does not let us."""
 
 
 def read_pipelines(

@@ -26,6 +26,7 @@ log = structlog.get_logger(__name__)
 
 SWEEP_SECONDS = 60
 SOON_SECONDS = 180
+START_SECONDS = 2  # after the start, when the doors are open
 QUIET_HOUR = 3  # UTC
 LOOK_SECONDS = 5.0  # between two looks at what may change quickly: a disk, the clock
 
@@ -63,6 +64,12 @@ def now_and_then() -> BaseTrigger:
 def soon() -> BaseTrigger:
     """Once, a while after the start, when what waited then has been taken up."""
     return DateTrigger(datetime.now(UTC) + timedelta(seconds=SOON_SECONDS), timezone=UTC)
+
+
+def now_and_every(*, minutes: float) -> BaseTrigger:
+    """For what an earlier process may have left behind: soon after the start, and then so often."""
+    start = datetime.now(UTC) + timedelta(seconds=START_SECONDS)
+    return Every(seconds=round(minutes * 60), start_date=start, timezone=UTC)
 
 
 def every_night() -> BaseTrigger:

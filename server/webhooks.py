@@ -28,7 +28,7 @@ from server.hosts.port import (
 from server.store import Database, DatabaseBusyError
 from server.store import deliveries as delivery_verbs
 from server.store import runs as run_verbs
-from server.store.rows import DeliveryRow, DeliveryState, NewDelivery
+from server.store.rows import DeliveryRow, DeliveryState, Found, NewDelivery
 
 log = structlog.get_logger(__name__)
 
@@ -259,6 +259,8 @@ class Webhooks:
 
 def _may_ask(host: Host, verified: Verified, delivery: DeliveryRow) -> bool:
     """Whoever signs with a repository's secret learns of that repository alone."""
+    if delivery.found is Found.HEADS:
+        return False  # nobody sent it
     if verified.repository is None:
         return True
     repository = host.repository(host.payload(delivery.headers, delivery.body))

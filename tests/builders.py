@@ -30,7 +30,7 @@ from pipelines.progress import (
     StepRunning,
     StepStarted,
 )
-from server.actions import Actions, NotFoundError
+from server.actions import Actions, ConflictError, NotFoundError
 from server.auth import make_token, token_hash
 from server.disks import Disk
 from server.hosts.port import RepositoryRef, StatusState
@@ -139,6 +139,10 @@ class NoStarter:
         row = self._house.database.run(deliveries.decision, number)
         assert row is not None
         return row
+
+    async def reread(self, run: RunRow, *, by: str) -> int:  # noqa: ARG002
+        """The commit still cannot be read."""
+        raise ConflictError("the commit still cannot be read")
 
 
 class EngineDouble:
@@ -307,6 +311,35 @@ class House:
                     pipeline="web", file=".lading.yml", start=True, reason="matches", run=number
                 )
             ],
+        )
+        return self.fresh(number)
+
+    def unreadable(self) -> RunRow:
+        """A run whose commit could not be read."""
+        repository = self.repository()
+        decision = self.database.run(
+            deliveries.add_decision,
+            delivery=None,
+            repository=repository.id,
+            event=event(),
+            event_key=None,
+            outcome=DecisionOutcome.INVALID,
+            reason="the git host cannot be reached",
+            at=self.clock(),
+        )
+        number = self.database.run(
+            runs.add_run,
+            repository=repository.id,
+            decision=decision,
+            event=event(),
+            new=NewRun(
+                pipeline="default",
+                file="",
+                definition="",
+                plan=None,
+                sentence="the git host cannot be reached",
+            ),
+            at=self.clock(),
         )
         return self.fresh(number)
 

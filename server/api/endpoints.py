@@ -17,6 +17,7 @@ from server.api.routing import Api, Asked, Endpoint
 from server.store import deliveries as delivery_verbs
 from server.store import groups as group_verbs
 from server.store import images as image_verbs
+from server.store import pauses as pause_verbs
 from server.store import repositories as repository_verbs
 from server.store import runs as run_verbs
 from server.store import statuses as status_verbs
@@ -166,6 +167,13 @@ async def show_operations(api: Api, asked: Asked) -> Response:  # noqa: ARG001 -
     return _json(operations.view(await api.operations.report()))
 
 
+async def list_pauses(api: Api, asked: Asked) -> Response:  # noqa: ARG001 - a handler's shape
+    """Hosts and repositories that are left alone, by name."""
+    rows = await api.database.read(pause_verbs.all_pauses, now=api.clock())
+    items = [views.pause(row) for row in rows]
+    return _json(models.Page[models.Pause](items=items, next=None))
+
+
 async def _run(api: Api, asked: Asked) -> RunRow:
     number = asked.row_id("run", "run")
     row = await api.database.read(run_verbs.run, number)
@@ -179,6 +187,7 @@ async def _whole_run(api: Api, row: RunRow) -> models.Run:
     return views.run(
         api.links,
         row,
+        delivery=await read(delivery_verbs.delivery_of_decision, row.decision),
         attempts=await read(run_verbs.attempts_of, row.id),
         steps=await read(run_verbs.steps_of, row.id, row.attempt),
         images=await read(image_verbs.image_versions_page, run=row.id),
@@ -401,5 +410,13 @@ ENDPOINTS: tuple[Endpoint, ...] = (
         summary="How the whole server is doing: what waits, what was lost, what is paused and why",
         handler=show_operations,
         answer=operations.Operations,
+    ),
+    Endpoint(
+        method="GET",
+        path="/pauses",
+        name="listPauses",
+        summary="Git hosts and repositories that are left alone for a while, and why",
+        handler=list_pauses,
+        answer=models.Page[models.Pause],
     ),
 )

@@ -10,7 +10,7 @@ from pipelines.events import Event
 from pipelines.problems import Problem
 from pipelines.progress import Outcome, State
 from server.hosts.port import StatusState
-from server.store.rows import DecisionOutcome, DeliveryState
+from server.store.rows import DecisionOutcome, DeliveryState, Found, PauseKind
 
 T = TypeVar("T")
 
@@ -189,6 +189,8 @@ class Run(RunBrief):
     )
     context: str = Field(description="Name of its commit status.")
     happening: Event = Field(description="The event that started it.")
+    delivery: str | None = Field(description="Address of the delivery that started it.")
+    found: Found | None = Field(description="How that was found, if it did not come by itself.")
     definition: Definition
     attempts: list[Attempt]
     steps: list[Step] = Field(description="The steps of the newest attempt.")
@@ -238,6 +240,10 @@ class DeliveryBrief(Answer):
     state: DeliveryState
     tries: int
     error: str | None
+    found: Found | None = Field(
+        description="How it was found, where it did not come by itself: `listed` (the host was "
+        "asked to send it again), `heads` (no webhook came; a branch or tag had moved)."
+    )
     outcome: DecisionOutcome | None
     reason: str | None = Field(description="What was decided, in words.")
 
@@ -252,6 +258,22 @@ class Delivery(DeliveryBrief):
         description="When headers and body were removed for their age; null: they are kept."
     )
     decision: Decision | None
+
+
+class Pause(Answer):
+    """A git host, or one repository of it, that is left alone for a while."""
+
+    host: str
+    repository: str | None = Field(description="`owner/name`; null for the whole host.")
+    kind: PauseKind = Field(
+        description="`quiet`: the host asked for it. `refused`: the token was refused, so no "
+        "status is posted. `hooks`: missed deliveries cannot be looked for. `fetch`: git was "
+        "refused, so heads are not compared."
+    )
+    reason: str
+    since: AwareDatetime
+    until: AwareDatetime = Field(description="When it is tried again.")
+    statuses: int = Field(description="Commit statuses that wait for that.")
 
 
 class NewRun(BaseModel):

@@ -14,6 +14,7 @@ from server.store.rows import (
     DecisionRow,
     DeliveryRow,
     ImageVersionRow,
+    PauseRow,
     PipelineDecision,
     Queued,
     RepositoryRow,
@@ -104,6 +105,7 @@ def run(
     links: Links,
     row: RunRow,
     *,
+    delivery: DeliveryRow | None,
     attempts: list[AttemptRow],
     steps: list[StepRow],
     images: list[ImageVersionRow],
@@ -117,6 +119,8 @@ def run(
         waits_for=waits_for(turn) if row.state is State.WAITING else None,
         context=row.context,
         happening=row.event,
+        delivery=None if delivery is None else links.delivery(delivery.id),
+        found=None if delivery is None else delivery.found,
         definition=models.Definition(
             file=row.definition_file, text=row.definition, problems=list(row.problems)
         ),
@@ -224,6 +228,7 @@ def delivery_brief(
         state=row.state,
         tries=row.tries,
         error=row.error,
+        found=row.found,
         outcome=None if decision is None else decision.outcome,
         reason=None if decision is None else decision.reason,
     )
@@ -241,6 +246,19 @@ def delivery(
         body_bytes=len(row.body),
         emptied_at=row.emptied_at,
         decision=None if decided is None else decision(links, decided, earlier),
+    )
+
+
+def pause(row: PauseRow) -> models.Pause:
+    """A host or repository that is left alone."""
+    return models.Pause(
+        host=row.host,
+        repository=row.full_name,
+        kind=row.kind,
+        reason=row.reason,
+        since=row.since,
+        until=row.until,
+        statuses=row.statuses,
     )
 
 

@@ -14,11 +14,13 @@ from server.mirrors.command import MirrorError
 from server.mirrors.processes import Threads
 
 CONNECT_TIMEOUT = 5.0  # seconds
+LISTING_LIMIT = 64 * 1024 * 1024  # bytes; a ref takes about 70
+BRANCHES_AND_TAGS = ("refs/heads/*", "refs/tags/*")
 
 
 async def listing(
     threads: Threads, folder: Path, remote: Remote, *, lane: str, wanted: Sequence[str]
-) -> list[str]:
+) -> str:
     """Lines of id, tab and ref, for those refs that the host has.
 
     Args:
@@ -26,12 +28,13 @@ async def listing(
         folder: Of the mirrors.
         remote: Where the repository is.
         lane: As in `Threads.do`.
-        wanted: Whole refs; with `^{}` behind one, the commit of an annotated tag.
+        wanted: Whole refs, or `BRANCHES_AND_TAGS`; with `^{}` behind one, the commit of an
+            annotated tag.
 
     Raises:
         MirrorError: The host cannot be asked, or one is no ref's name.
     """
-    for name in wanted:
+    for name in wanted if wanted != BRANCHES_AND_TAGS else ():
         if not spelling.is_ref(name.removesuffix("^{}")):
             raise MirrorError(f"{name[:80]!r} is no name that git allows", permanent=True)
     git_dir = await _nothing(folder)
@@ -41,14 +44,12 @@ async def listing(
         git_dir,
         *("ls-remote", "--quiet", "--", remote.url, *wanted),
         env=command.environment(remote.protocols, remote.env, folders.trust(git_dir, remote)),
-        limit=1024 * 1024,
+        limit=LISTING_LIMIT,
         lane=lane,
     )
     if done.code != 0:
-        raise failures.failure(
-            "asking for the branch", done.err, url=remote.url, secrets=remote.env
-        )
-    return done.out.decode("utf-8", "replace").splitlines()
+        raise failures.failure("asking for branches", done.err, url=remote.url, secrets=remote.env)
+    return done.out.decode("utf-8", "replace")
 
 
 async def _nothing(folder: Path) -> Path:

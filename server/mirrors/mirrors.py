@@ -10,17 +10,18 @@ import contextlib
 import hashlib
 import re
 import weakref
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from pipelines.crashing import reach
 from pipelines.values import Value
 from server.hosts.port import Remote
 from server.mirrors import asking, command, failures, folders, objects, spelling
-from server.mirrors.command import MirrorError
+from server.mirrors.command import MirrorError, RefGoneError
 from server.mirrors.objects import CommitInfo, Snapshot
 from server.mirrors.processes import READING, Threads
-from server.mirrors.resolving import Resolved, choose, names
+from server.mirrors.resolving import Head, Pushed, Resolved, choose, names, read_heads
 
 FETCH_TIMEOUT = 600.0  # seconds; a first fetch of a large repository takes minutes
 DIFF_LIMIT = 32 * 1024 * 1024  # bytes of changed paths
@@ -64,6 +65,7 @@ class Mirrors:
         self._fetch_timeout = fetch_timeout
         self._threads = Threads()
         self._ahead: dict[tuple[Path, str], Snapshot] = {}
+        self._stood: dict[tuple[Path, str, str], dict[str, Head]] = {}
         self._locks: weakref.WeakValueDictionary[str, asyncio.Lock] = weakref.WeakValueDictionary()
 
     def path(self, key: MirrorKey) -> Path:
@@ -89,13 +91,40 @@ class Mirrors:
             MirrorError: The commit could not be fetched, or sha or ref is not what git allows.
         """
         spelling.check(sha, ref)
-        git_dir = self.path(key)
         async with self._lock(key):
-            if not folders.marked(git_dir, sha):
+            if not folders.marked(self.path(key), sha):
                 await self._fetch_healing(key, remote, sha, ref)
-            if before is not None and spelling.SHA.fullmatch(before) and before.strip("0"):
-                await self._fetch_before(key, remote, before, ref)
-        return git_dir
+            await self._fetch_before(key, remote, before, ref)
+        return self.path(key)
+
+    async def fetch_pushed(
+        self, key: MirrorKey, remote: Remote, *, sha: str, ref: str, before: str | None = None
+    ) -> Pushed:
+        """As :meth:`fetch`, and sees where the branch or tag is by now, in the same call to git.
+
+        Raises:
+            RefGoneError: It has been deleted meanwhile.
+            MirrorError: The commit could not be fetched, or sha or ref is not what git allows.
+        """
+        spelling.check(sha, ref)
+        async with self._lock(key):
+            if folders.marked(self.path(key), sha):
+                head = await self._standing(key, remote, sha, ref)
+            else:
+                head = await self._fetch_healing(key, remote, sha, ref, tip=True)
+            await self._fetch_before(key, remote, before, ref)
+        return Pushed(git_dir=self.path(key), head=head)
+
+    async def _standing(self, key: MirrorKey, remote: Remote, sha: str, ref: str) -> str | None:
+        """Where the branch or tag of a commit that is here stands on the host, if that is known."""
+        known = self._stood.pop((self.path(key), sha, ref), None)
+        try:
+            heads = known if known is not None else await self.heads(key, remote, ref)
+        except MirrorError:
+            return None  # the commit is here: whatever is wrong with the host need not stop it
+        if ref not in heads:
+            raise RefGoneError(ref)
+        return heads[ref].commit
 
     async def fetch_ahead(self, key: MirrorKey, remote: Remote, wanted: Sequence[Wanted]) -> None:
         """Fetch and describe many commits at once, as far as that can be done in one go.
@@ -114,9 +143,12 @@ class Mirrors:
             missing = [one for one in usable if not folders.marked(git_dir, one.sha)]
             if len(missing) > 1:
                 await self._fetch_many(git_dir, key, remote, missing)
-        here = [one.sha for one in usable if folders.marked(git_dir, one.sha)]
+        here = [one for one in usable if folders.marked(git_dir, one.sha)]
         if len(here) > 1:
-            await self._describe_ahead(git_dir, here)
+            await self._describe_ahead(git_dir, [one.sha for one in here])
+            heads = await self.heads(key, remote, *dict.fromkeys(one.ref for one in here))
+            self._stood |= {(git_dir, one.sha, one.ref): heads for one in here}
+            _shorten(self._stood)
 
     async def _fetch_many(
         self, git_dir: Path, key: MirrorKey, remote: Remote, missing: Sequence[Wanted]
@@ -125,7 +157,7 @@ class Mirrors:
         if not folders.exists(git_dir):
             await asyncio.to_thread(folders.create, git_dir, len(missing[0].sha))
         await asking.reach(remote)
-        done = await self._fetch(key, remote, [(sha, ref) for ref, sha in tips.items()])
+        done = await self._fetch(key, remote, {_ours(ref): sha for ref, sha in tips.items()})
         if done.code != 0:
             raise failures.failure(
                 "fetching the repository", done.err, url=remote.url, secrets=remote.env
@@ -152,8 +184,7 @@ class Mirrors:
         )
         for sha, snapshot in described.items():
             self._ahead[git_dir, sha] = snapshot
-        while len(self._ahead) > AHEAD_SNAPSHOTS:
-            del self._ahead[next(iter(self._ahead))]
+        _shorten(self._ahead)
 
     async def resolve(
         self,
@@ -185,7 +216,23 @@ class Mirrors:
             lane=key.host,
             wanted=(*wanted, f"{wanted[-1]}^{{}}"),
         )
-        return choose(name, "\n".join(listing))
+        return choose(name, listing)
+
+    async def heads(self, key: MirrorKey, remote: Remote, *refs: str) -> dict[str, Head]:
+        """What branches and tags point at on the host now, by full ref; all of them, or some.
+
+        Raises:
+            MirrorError: The host cannot be asked.
+        """
+        wanted = [name for ref in refs for name in (ref, f"{ref}^{{}}")]
+        listing = await asking.listing(
+            self._threads,
+            self._folder,
+            remote,
+            lane=key.host,
+            wanted=wanted or asking.BRANCHES_AND_TAGS,
+        )
+        return read_heads(listing)
 
     async def head(self, key: MirrorKey, remote: Remote, ref: str) -> str | None:
         """The commit that a ref of any kind stands at on the host now; None where it is gone.
@@ -197,7 +244,7 @@ class Mirrors:
         listing = await asking.listing(
             self._threads, self._folder, remote, lane=key.host, wanted=wanted
         )
-        refs = {name: sha for sha, _, name in (line.partition("\t") for line in listing)}
+        refs = {name: sha for sha, _, name in (x.partition("\t") for x in listing.splitlines())}
         return refs.get(f"{ref}^{{}}", refs.get(ref))
 
     async def changed(
@@ -298,22 +345,30 @@ class Mirrors:
         env = command.environment()
         return await command.run(self._threads, git_dir, *arguments, env=env, limit=limit)
 
-    async def _fetch_healing(self, key: MirrorKey, remote: Remote, sha: str, ref: str) -> None:
+    async def _fetch_healing(
+        self, key: MirrorKey, remote: Remote, sha: str, ref: str, *, tip: bool = False
+    ) -> str | None:
         """Fetch; once more into a new mirror where this one turns out damaged."""
         try:
-            await self._fetch_into(key, remote, sha, ref)
+            return await self._fetch_into(key, remote, sha, ref, tip=tip)
         except MirrorError as error:
             if not error.damaged:
                 raise
             await asyncio.to_thread(folders.discard, self.path(key))
-            await self._fetch_into(key, remote, sha, ref)
+            return await self._fetch_into(key, remote, sha, ref, tip=tip)
 
-    async def _fetch_into(self, key: MirrorKey, remote: Remote, sha: str, ref: str) -> None:
+    async def _fetch_into(
+        self, key: MirrorKey, remote: Remote, sha: str, ref: str, *, tip: bool
+    ) -> str | None:
+        """Fetch a commit; with `tip` also where its branch is, which is given back."""
         git_dir = self.path(key)
         if not folders.exists(git_dir):
             await asyncio.to_thread(folders.create, git_dir, len(sha))
         await asking.reach(remote)
-        done = await self._fetch_one(key, remote, sha, ref)
+        done = await self._fetch_one(key, remote, sha, ref, tip=tip)
+        if tip and done.code != 0 and f"find remote ref {ref}" in done.err:
+            raise RefGoneError(ref)
+        head = folders.read_ref(git_dir, _tip(ref)) if tip and done.code == 0 else None
         if done.code != 0 and re.search(r"unadvertised|not our ref", done.err):
             # The host gives only what a ref points at: the branch, if it still holds the commit.
             done = await self._fetch_one(key, remote, ref, ref)
@@ -326,6 +381,7 @@ class Mirrors:
         reach("mirrors.fetched")
         folders.mark(git_dir, sha)
         await self._roll_up(git_dir)
+        return head if ref.startswith("refs/heads/") else None  # a tag's own object is no commit
 
     async def _roll_up(self, git_dir: Path) -> None:
         """Now and then make one pack of the many small ones, which is quick: one comes a fetch.
@@ -345,8 +401,12 @@ class Mirrors:
                 permanent=True,
             )
 
-    async def _fetch_before(self, key: MirrorKey, remote: Remote, before: str, ref: str) -> None:
+    async def _fetch_before(
+        self, key: MirrorKey, remote: Remote, before: str | None, ref: str
+    ) -> None:
         """Usually an ancestor, and here already; gone for good after a forced push."""
+        if before is None or not spelling.SHA.fullmatch(before) or not before.strip("0"):
+            return
         git_dir = self.path(key)
         if folders.marked(git_dir, before):
             return
@@ -357,24 +417,24 @@ class Mirrors:
                 folders.mark(git_dir, before)
 
     async def _fetch_one(
-        self, key: MirrorKey, remote: Remote, wanted: str, ref: str
+        self, key: MirrorKey, remote: Remote, wanted: str, ref: str, *, tip: bool = False
     ) -> command.Done:
-        return await self._fetch(key, remote, [(wanted, ref)])
+        wants = {_ours(ref): wanted} | ({_tip(ref): ref} if tip else {})
+        return await self._fetch(key, remote, wants)
 
     async def _fetch(
-        self, key: MirrorKey, remote: Remote, wanted: Sequence[tuple[str, str]]
+        self, key: MirrorKey, remote: Remote, wants: Mapping[str, str]
     ) -> command.Done:
         """One `git fetch`. A ref of our own keeps what was fetched alive, one for each theirs."""
         git_dir = self.path(key)
-        ours = {ref: _our_ref(ref) for _, ref in wanted}
-        for ref in ours.values():
-            folders.unlock(git_dir / f"{ref}.lock")
+        for ours in wants:
+            folders.unlock(git_dir / f"{ours}.lock")
         return await command.run(
             self._threads,
             git_dir,
             *("fetch", "--quiet", "--no-tags", "--no-write-fetch-head", "--no-auto-gc"),
             *("--no-show-forced-updates", "--no-recurse-submodules", "--"),
-            *(remote.url, *(f"+{what}:{ours[ref]}" for what, ref in wanted)),
+            *(remote.url, *(f"+{theirs}:{ours}" for ours, theirs in wants.items())),
             env=command.environment(remote.protocols, remote.env, folders.trust(git_dir, remote)),
             limit=65536,
             timeout=self._fetch_timeout,
@@ -382,5 +442,15 @@ class Mirrors:
         )
 
 
-def _our_ref(theirs: str) -> str:
-    return f"refs/lading/{hashlib.sha256(theirs.encode()).hexdigest()[:32]}"
+def _shorten(known: dict[Any, Any]) -> None:
+    """Forget what was found ahead longest ago: nobody may ever ask for it."""
+    while len(known) > AHEAD_SNAPSHOTS:
+        del known[next(iter(known))]
+
+
+def _ours(ref: str) -> str:
+    return f"refs/lading/{hashlib.sha256(ref.encode()).hexdigest()[:32]}"
+
+
+def _tip(ref: str) -> str:
+    return _ours(ref).replace("/lading/", "/lading-tips/")

@@ -35,6 +35,23 @@ class DecisionOutcome(StrEnum):
     """A definition or the delivery itself could not be used."""
 
 
+class Found(StrEnum):
+    """How a delivery was found that did not come by itself."""
+
+    LISTED = "listed"
+    """The host's own list told that it failed, and the host was asked to send it again."""
+    HEADS = "heads"
+    """A branch or tag head had changed and no webhook told of it: we wrote it ourselves."""
+
+    @property
+    def sentence(self) -> str:
+        """For people."""
+        return {
+            Found.LISTED: "found in the host's own list, and sent again at our request",
+            Found.HEADS: "found by comparing branch heads: no webhook came",
+        }[self]
+
+
 class NewDelivery(Value):
     """A delivery as received."""
 
@@ -47,6 +64,7 @@ class NewDelivery(Value):
     received_at: AwareDatetime
     repository: str | None = None
     """The repository's id on its host, as the door read it; None where it names none."""
+    found: Found | None = None
 
 
 class Lane(Value):
@@ -90,6 +108,10 @@ class DecisionRow(Value):
     pipelines: tuple[PipelineDecision, ...]
     duplicate_of: int | None
     decided_at: AwareDatetime
+    ref: str | None
+    """What it is about; also where nothing is built and there is no event."""
+    sha: str | None
+    """None for a ref that was deleted."""
 
 
 class RepositoryRow(Value):
@@ -102,6 +124,8 @@ class RepositoryRow(Value):
     default_branch: str | None
     private: bool
     created_at: AwareDatetime
+    heads_at: AwareDatetime | None = None
+    """When its branch and tag heads were looked at the last time; None: never."""
 
     @property
     def ref(self) -> RepositoryRef:
@@ -293,6 +317,40 @@ class StatusRow(Value):
     error: str | None
     waits_since: AwareDatetime | None
     """When `due_at` was set; None where an older Lading set it."""
+
+
+class PauseKind(StrEnum):
+    """Why a host, or one repository of it, is left alone for a while."""
+
+    QUIET = "quiet"
+    """The host asked for it (`Retry-After`, a rate limit): nothing is asked of it."""
+    REFUSED = "refused"
+    """The token was refused: no status is posted."""
+    HOOKS = "hooks"
+    """The host's list of deliveries cannot be read."""
+    FETCH = "fetch"
+    """git was refused: heads are not compared."""
+
+
+class PauseRow(Value):
+    """A host or a repository that is left alone for a while."""
+
+    host: str
+    repository: int
+    """0: the whole host."""
+    full_name: str | None
+    kind: PauseKind
+    reason: str
+    since: AwareDatetime
+    until: AwareDatetime
+    """When it is tried again."""
+    statuses: int
+    """Commit statuses that wait for that."""
+
+    @property
+    def of(self) -> str:
+        """What is left alone, for people: `github`, `acme/web on github`."""
+        return self.host if self.full_name is None else f"{self.full_name} on {self.host}"
 
 
 class TokenRow(Value):

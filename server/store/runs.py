@@ -122,6 +122,45 @@ def add_attempt(
     return number
 
 
+def read_again(
+    conn: Connection, run: int, *, event: Event, new: NewRun, reason: str, at: datetime
+) -> int | None:
+    """Give a run that never had a plan what its commit says now, as a new attempt.
+
+    None where it has a plan by now, or has not ended.
+    """
+    row = conn.execute(sa.select(runs).where(runs.c.id == run)).one_or_none()
+    if row is None or row.plan is not None or not State(row.state).ended:
+        return None
+    number = int(row.attempt) + 1
+    group = group_key(row.repository, new.plan)
+    _add_attempt(conn, run, number, new.plan, group=group, reason=reason, at=at)
+    conn.execute(
+        sa.update(runs)
+        .where(runs.c.id == run)
+        .values(
+            pipeline=new.pipeline,
+            event=event.model_dump(mode="json"),
+            sha=event.sha,
+            branch=event.branch,
+            definition_file=new.file,
+            definition=new.definition,
+            plan=None if new.plan is None else new.plan.model_dump(mode="json"),
+            problems=[problem.model_dump(mode="json") for problem in new.problems],
+            attempt=number,
+            state=State.WAITING,
+            sentence="",
+            started_at=None,
+            ended_at=None,
+            group_key=group,
+            group_ref=event.moved_ref if group else None,
+        )
+    )
+    if new.plan is None:
+        _end_attempt(conn, run, number, state=State.ERROR, sentence=new.sentence, at=at)
+    return number
+
+
 def claim_attempt(conn: Connection, *, at: datetime) -> AttemptRow | None:
     """Take the oldest waiting attempt whose group is free, and mark it running.
 

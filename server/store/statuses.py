@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta
+from datetime import datetime
 
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
 from server.hosts.port import StatusState
-from server.store.rows import RunRow, StatusRow
-from server.store.tables import runs, statuses
+from server.store.pauses import WHOLE_HOST
+from server.store.rows import PauseKind, RunRow, StatusRow
+from server.store.tables import Instant, pauses, runs, statuses
 
 
 def want_status(
@@ -80,6 +81,7 @@ def due_statuses(conn: Connection, host: str, *, now: datetime, limit: int) -> l
             statuses.c.host == host,
             statuses.c.due_at.is_not(None),
             sa.or_(statuses.c.due_at <= now, statuses.c.waits_since > now),
+            ~sa.exists().where(_pause(), pauses.c.since <= now, pauses.c.until > now),
         )
         .order_by(statuses.c.rank.desc(), statuses.c.due_at)
         .limit(limit)
@@ -88,10 +90,28 @@ def due_statuses(conn: Connection, host: str, *, now: datetime, limit: int) -> l
 
 
 def next_due(conn: Connection, host: str) -> datetime | None:
-    """When the next status is due."""
-    query = sa.select(sa.func.min(statuses.c.due_at)).where(statuses.c.host == host)
+    """When the next status is due and may be told."""
+    query = sa.select(sa.func.min(_may_be_told(), type_=Instant)).where(
+        statuses.c.host == host, statuses.c.due_at.is_not(None)
+    )
     due: datetime | None = conn.execute(query).scalar_one()
     return due
+
+
+def _may_be_told() -> sa.ColumnElement[datetime]:
+    """When a status that is due may be told: its own time, or the end of the longest pause."""
+    longest = sa.select(sa.func.max(pauses.c.until, type_=Instant)).where(_pause())
+    paused = longest.correlate(statuses).scalar_subquery()
+    return sa.case((paused > statuses.c.due_at, paused), else_=statuses.c.due_at)
+
+
+def _pause() -> sa.ColumnElement[bool]:
+    """A pause that holds a status up: of its host, or of its repository."""
+    return sa.and_(
+        pauses.c.host == statuses.c.host,
+        pauses.c.repository.in_([WHOLE_HOST, statuses.c.repository]),
+        pauses.c.kind.in_([PauseKind.QUIET, PauseKind.REFUSED]),
+    )
 
 
 def status_sent(conn: Connection, id: int, *, version: int) -> None:  # noqa: A002
@@ -123,15 +143,6 @@ def status_failed(
     )
 
 
-def postpone_host(conn: Connection, host: str, *, now: datetime, wait: timedelta) -> None:
-    """The host asked for quiet: nothing of it is due before the wait is over."""
-    conn.execute(
-        sa.update(statuses)
-        .where(statuses.c.host == host, statuses.c.due_at < now + wait)
-        .values(due_at=now + wait, waits_since=now)
-    )
-
-
 def statuses_of_run(conn: Connection, run: int) -> list[StatusRow]:
     """What the host shall show for a run's commit."""
     query = (
@@ -156,8 +167,9 @@ def count_due(conn: Connection) -> tuple[int, datetime | None]:
 
 def waiting_by_host(conn: Connection) -> dict[str, tuple[int, datetime]]:
     """Hosts that have not taken some statuses: how many, and when the next one is tried."""
+    next_try = sa.func.min(_may_be_told(), type_=Instant)
     query = (
-        sa.select(statuses.c.host, sa.func.count(), sa.func.min(statuses.c.due_at))
+        sa.select(statuses.c.host, sa.func.count(), next_try)
         .where(statuses.c.due_at.is_not(None))
         .group_by(statuses.c.host)
     )

@@ -58,6 +58,7 @@ repositories = Table(
     Column("default_branch", String(255)),
     Column("private", Boolean, nullable=False),
     Column("created_at", Instant, nullable=False),
+    Column("heads_at", Instant),
     UniqueConstraint("host", "external_id"),
     Index(None, "full_name"),
 )
@@ -77,6 +78,7 @@ deliveries = Table(
     Column("error", Text),
     Column("emptied_at", Instant),
     Column("repository", String(255)),
+    Column("found", String(20)),
     UniqueConstraint("host", "delivery_id"),
     Index(None, "state", "host", "repository", "id"),
 )
@@ -94,8 +96,11 @@ decisions = Table(
     Column("pipelines", JSON, nullable=False),
     Column("duplicate_of", Integer, ForeignKey("decisions.id")),
     Column("decided_at", Instant, nullable=False),
+    Column("ref", Text),
+    Column("sha", String(64)),
     UniqueConstraint("repository", "event_key"),
     Index(None, "duplicate_of"),
+    Index(None, "repository", "ref"),
 )
 
 runs = Table(
@@ -221,6 +226,35 @@ tallies = Table(
     Column("count", BigInteger, nullable=False),
     Column("last_at", Instant, nullable=False),
     Column("note", Text, nullable=False),
+)
+
+heads = Table(
+    "heads",
+    metadata,
+    Column("repository", Integer, ForeignKey("repositories.id"), primary_key=True),
+    Column("ref", Text, primary_key=True),
+    Column("object", String(64), nullable=False),
+    Column("seen_at", Instant, nullable=False),
+)
+
+asked_deliveries = Table(
+    "asked_deliveries",
+    metadata,
+    Column("host", String(100), primary_key=True),
+    Column("delivery_id", String(255), primary_key=True),
+    Column("times", Integer, nullable=False),
+    Column("asked_at", Instant, nullable=False),
+)
+
+pauses = Table(
+    "pauses",
+    metadata,
+    Column("host", String(100), primary_key=True),
+    Column("repository", Integer, primary_key=True, autoincrement=False),
+    Column("kind", String(20), primary_key=True),
+    Column("reason", Text, nullable=False),
+    Column("since", Instant, nullable=False),
+    Column("until", Instant, nullable=False),
 )
 
 tokens = Table(

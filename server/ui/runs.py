@@ -98,6 +98,7 @@ class RunPages:
             wanted={**wanted, "state": state or ""},
             older=older,
             newer=bool(before),
+            pauses=await self._site.pauses(visit.grant),
             live=any(not row.state.ended for row in shown),
         )
 
@@ -118,7 +119,6 @@ class RunPages:
         rows = await read(run_verbs.steps_of, run.id, number)
         chosen = visit.request.query_params.get("step")
         focus = _focus(rows, chosen)
-        decision = await read(delivery_verbs.decision, run.decision)
         images = await read(image_verbs.image_versions_page, run=run.id)
         return self._site.page(
             "run.html",
@@ -134,7 +134,7 @@ class RunPages:
             images=_made(images, rows),
             some_passed=any(row.state is State.SUCCESS for row in rows),
             statuses=await read(status_verbs.statuses_of_run, run.id),
-            delivery=None if decision is None else decision.delivery,
+            delivery=await read(delivery_verbs.delivery_of_decision, run.decision),
             definition=_definition(run),
             removed=_removed(attempt),
             turn=await read(group_verbs.turn_of, run.id) if number == run.attempt else None,

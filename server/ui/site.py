@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from http import HTTPStatus
 from pathlib import Path
@@ -23,6 +23,8 @@ from server.clock import Clock
 from server.logs import LogStore
 from server.operations import Operations
 from server.store import Database, DatabaseBusyError
+from server.store import pauses as pause_verbs
+from server.store.rows import PauseRow
 from server.ui import times
 from server.ui.assets import Assets
 from server.ui.origin import ForeignOriginError, FormError, check_origin
@@ -133,6 +135,12 @@ class Site:
                 raise
             # An old cookie must not lock somebody out of what is open to all.
             return await self.gate.permit(None, need, public=True)
+
+    async def pauses(self, grant: Grant) -> Sequence[PauseRow]:
+        """Hosts that are left alone; what they say of their repositories is not for everybody."""
+        if not grant.name:
+            return ()
+        return await self.database.read(pause_verbs.all_pauses, now=self.clock())
 
     def page(
         self, template: str, *, grant: Grant | None, status: int = 200, **values: object

@@ -22,8 +22,9 @@ from server.log_index import RECORD
 from server.logs import LogStore
 from server.runs import stored_progress
 from server.schedules import Every, every_night, ticking
-from server.store import deliveries, runs, statuses, tokens
+from server.store import deliveries, pauses, runs, statuses, tokens
 from server.store.deliveries import DeliveryIds, newest_id
+from server.store.rows import PauseKind
 from tests.builders import NOW, Clock, House
 from tests.unit.pipelines_run.test_execution import Walk
 
@@ -269,17 +270,24 @@ def test_a_status_told_too_early_after_a_jump_waits_by_the_new_clock(house: Hous
     assert is_due(house, back + timedelta(minutes=20))
 
 
+def leave_alone(house: House, now: datetime) -> None:
+    """The host asks for twelve hours of quiet."""
+    until = now + timedelta(hours=12)
+    house.database.run(pauses.pause, "forge", kind=PauseKind.QUIET, reason="", now=now, until=until)
+
+
 def test_a_host_that_wants_quiet_is_asked_once_after_a_jump_and_not_for_ever(
     house: House,
 ) -> None:
     waiting_status(house)
     back = NOW - timedelta(hours=1)
 
-    house.database.run(statuses.postpone_host, "forge", now=NOW, wait=timedelta(hours=12))
+    leave_alone(house, NOW)
 
     assert not is_due(house, NOW + timedelta(hours=11))
     assert is_due(house, back)
-    house.database.run(statuses.postpone_host, "forge", now=back, wait=timedelta(hours=12))
+    leave_alone(house, back)
+    assert not is_due(house, back)
 
 
 @pytest.mark.parametrize("jump", [timedelta(hours=1), timedelta(hours=-1)])

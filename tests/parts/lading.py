@@ -116,6 +116,10 @@ class Running:
         """The image versions that a run made."""
         return self._read(images.image_versions_page, run=run)
 
+    def ask(self, verb: Callable[..., T], *args: object, **kwargs: object) -> T:
+        """What a verb of the store says."""
+        return self._read(verb, *args, **kwargs)
+
     def _read(self, verb: Callable[..., T], *args: object, **kwargs: object) -> T:
         return asyncio.run(self.lading.database.read(verb, *args, **kwargs))
 
@@ -170,6 +174,7 @@ def lading(settings: Settings) -> Iterator[Running]:
 
 def _token(made: Lading) -> str:
     token = make_token()
+    made.database.run(tokens.remove_token, "test")  # an earlier start's
     made.database.run(
         tokens.add_token, name="test", token_hash=token_hash(token), at=clock.now(), expires_at=None
     )

@@ -11,8 +11,9 @@ from pipelines.plan import Group
 from pipelines.progress import State
 from server.auth import make_token
 from server.notices import Level, Notice
-from server.store import retention, runs, tokens
+from server.store import pauses, retention, runs, tokens
 from server.store.retention import OldOutput
+from server.store.rows import Found, PauseKind
 from tests.builders import NOW, House, event, plan
 
 
@@ -513,3 +514,48 @@ def test_a_delivery_that_was_emptied_cannot_be_read_again(house: House, client: 
     assert answer.status_code == 409
     assert "removed for its age on 2026-03-01" in answer.json()["detail"]
     assert client.get(f"deliveries/{delivery.id}").json()["emptied_at"] is not None
+
+
+def test_a_run_leads_to_its_delivery_and_tells_how_that_was_found(
+    house: House, client: TestClient
+) -> None:
+    delivery = house.delivery(found=Found.HEADS)
+    run = house.run(delivery=delivery)
+
+    shown = client.get(f"runs/{run.id}").json()
+
+    assert shown["delivery"].endswith(f"/api/v1/deliveries/{delivery.id}")
+    assert shown["found"] == "heads"
+    assert client.get(f"deliveries/{delivery.id}").json()["found"] == "heads"
+    assert [one["found"] for one in client.get("deliveries").json()["items"]] == ["heads"]
+
+
+def test_hosts_that_are_left_alone_are_listed_with_the_reason(
+    house: House, client: TestClient
+) -> None:
+    for kind, repository in ((PauseKind.QUIET, 0), (PauseKind.HOOKS, house.repository().id)):
+        house.database.run(
+            pauses.pause,
+            "forge",
+            kind=kind,
+            repository=repository,
+            reason="because",
+            now=house.clock(),
+            until=house.clock() + timedelta(hours=1),
+        )
+
+    items = client.get("pauses").json()["items"]
+
+    assert [(one["kind"], one["repository"], one["reason"]) for one in items] == [
+        ("quiet", None, "because"),
+        ("hooks", "acme/web", "because"),
+    ]
+
+
+def test_a_run_whose_commit_still_cannot_be_read_is_a_conflict_that_says_so(
+    house: House, client: TestClient
+) -> None:
+    answer = client.post(f"runs/{house.unreadable().id}/attempts")
+
+    assert answer.status_code == 409
+    assert "still cannot be read" in answer.json()["detail"]

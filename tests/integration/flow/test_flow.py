@@ -431,7 +431,7 @@ def test_a_delivery_that_cannot_be_read_is_set_aside_and_the_rest_flows(
         return read(headers, payload)
 
     monkeypatch.setattr(host, "read", poisoned)
-    monkeypatch.setattr("server.intake.POLL", 0.01)
+    monkeypatch.setattr("server.intake.intake.POLL", 0.01)
     sha = flow.push({".lading.yml": library(flow.image, "true")})
     poison = flow.tell_github(sha, ref="refs/heads/poison")
 

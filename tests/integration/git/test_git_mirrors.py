@@ -16,7 +16,17 @@ from pathlib import Path
 import pytest
 
 from server.hosts.port import Remote
-from server.mirrors import MirrorError, MirrorKey, Mirrors, Wanted, asking, folders
+from server.mirrors import (
+    Head,
+    MirrorError,
+    MirrorKey,
+    Mirrors,
+    Pushed,
+    RefGoneError,
+    Wanted,
+    asking,
+    folders,
+)
 from server.mirrors import mirrors as mirrors_module
 from tests.parts.git_server import GitServer, Repository, git, git_server
 
@@ -686,3 +696,82 @@ def test_the_head_of_any_ref_is_asked_of_the_host(mirrors: Mirrors, repository: 
 
     assert [head(MAIN), head("refs/pull/7/head"), head("refs/tags/v1")] == [sha] * 3
     assert head("refs/heads/none") is None
+
+
+def fetch_pushed(mirrors: Mirrors, remote: Remote, sha: str, ref: str = MAIN) -> Pushed:
+    return asyncio.run(mirrors.fetch_pushed(KEY, remote, sha=sha, ref=ref))
+
+
+@pytest.mark.parametrize("here_already", [True, False])
+def test_a_pushed_commit_comes_with_where_its_branch_is_by_now(
+    mirrors: Mirrors, repository: Repository, here_already: bool
+) -> None:
+    old = repository.pushed({".lading.yml": "old"})
+    if here_already:
+        fetch(mirrors, local(repository), old)
+    new = repository.pushed({".lading.yml": "new"})
+
+    found = fetch_pushed(mirrors, local(repository), old)
+
+    assert found.head == new
+    assert asyncio.run(mirrors.definitions(found.git_dir, old)) == {".lading.yml": b"old"}
+
+
+@pytest.mark.parametrize("here_already", [True, False])
+@pytest.mark.parametrize("ref", ["refs/heads/side", "refs/tags/v1"])
+def test_a_ref_that_was_deleted_is_told_though_its_commit_can_be_had(
+    mirrors: Mirrors, repository: Repository, ref: str, here_already: bool
+) -> None:
+    sha = repository.pushed({"a": "1"})
+    if here_already:
+        fetch(mirrors, local(repository), sha)
+
+    with pytest.raises(RefGoneError, match=ref):
+        fetch_pushed(mirrors, local(repository), sha, ref)
+
+
+def test_a_pushed_commit_that_is_here_needs_no_host_that_answers(
+    mirrors: Mirrors, repository: Repository
+) -> None:
+    sha = repository.pushed({"a": "1"})
+    fetch(mirrors, local(repository), sha)
+    away = Remote(url="http://127.0.0.1:1/gone.git", protocols="http")
+
+    assert fetch_pushed(mirrors, away, sha).head is None
+
+
+def test_a_host_that_gives_no_single_commits_still_gives_what_was_pushed(
+    mirrors: Mirrors, repository: Repository
+) -> None:
+    old = repository.pushed({".lading.yml": "old"})
+    repository.pushed({".lading.yml": "new"})
+    env = {
+        "GIT_CONFIG_COUNT": "1",
+        "GIT_CONFIG_KEY_0": "protocol.version",
+        "GIT_CONFIG_VALUE_0": "0",
+    }
+
+    found = fetch_pushed(mirrors, local(repository).model_copy(update={"env": env}), old)
+
+    assert asyncio.run(mirrors.definitions(found.git_dir, old)) == {".lading.yml": b"old"}
+
+
+def test_heads_are_branches_and_tags_with_the_commits_that_annotated_tags_name(
+    mirrors: Mirrors, repository: Repository
+) -> None:
+    sha = repository.pushed({"a": "1"})
+    git(repository.work, "tag", "plain")
+    git(repository.work, "tag", "-a", "signed", "-m", "by hand")
+    repository.push("refs/tags/*:refs/tags/*", "HEAD:refs/pull/1/head")
+    tag = git(repository.work, "rev-parse", "signed")
+
+    found = asyncio.run(mirrors.heads(KEY, local(repository)))
+
+    assert found == {
+        "refs/heads/main": Head(object=sha, commit=sha),
+        "refs/tags/plain": Head(object=sha, commit=sha),
+        "refs/tags/signed": Head(object=tag, commit=sha),
+    }
+    assert asyncio.run(mirrors.heads(KEY, local(repository), "refs/tags/signed")) == {
+        "refs/tags/signed": Head(object=tag, commit=sha)
+    }

@@ -13,10 +13,11 @@ import pytest
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
-from server.store import Database, DatabaseBusyError
+from server.store import Database, DatabaseBusyError, deliveries
 from server.store import database as room
 from server.store.database import sqlite_url
 from server.store.migrations import HEAD, SchemaTooNewError, upgrade
+from tests.builders import SHA, event
 
 
 @pytest.fixture
@@ -223,3 +224,39 @@ def test_a_database_of_a_newer_version_is_left_alone(tmp_path: Path) -> None:
 
     with pytest.raises(SchemaTooNewError, match="9999"):
         upgrade(url)
+
+
+def test_what_was_decided_before_heads_were_compared_is_found_by_ref_and_commit(
+    tmp_path: Path,
+) -> None:
+    from alembic import command
+    from alembic.config import Config
+
+    import server.store.migrations as room
+
+    path = tmp_path / "lading.db"
+    config = Config()
+    config.set_main_option("script_location", str(Path(room.__file__).parent))
+    config.set_main_option("sqlalchemy.url", sqlite_url(path))
+    command.upgrade(config, "0001")
+    with contextlib.closing(sqlite3.connect(path)) as conn, conn:
+        conn.execute(
+            "INSERT INTO repositories (id, host, external_id, full_name, private, created_at) "
+            "VALUES (1, 'forge', '1', 'acme/web', 0, 0)"
+        )
+        for id_, told in ((1, event().model_dump_json()), (2, "null")):
+            conn.execute(
+                "INSERT INTO decisions (id, repository, outcome, reason, event, pipelines, "
+                "decided_at) VALUES (?, 1, 'started', '', ?, '[]', 0)",
+                (id_, told),
+            )
+
+    upgrade(sqlite_url(path))
+
+    with contextlib.closing(Database(sqlite_url(path))) as database:
+        found = database.run(deliveries.push_decided, 1, "refs/heads/main", SHA)
+        other = database.run(deliveries.decision, 2)
+    assert found is not None
+    assert found.id == 1
+    assert other is not None
+    assert (other.ref, other.sha) == (None, None)

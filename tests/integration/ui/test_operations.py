@@ -16,7 +16,8 @@ from server import operations as room
 from server.disks import Disk
 from server.metrics import Metrics, operations_routes
 from server.notices import Level, Notice
-from server.store import deliveries, runs, statuses, tallies
+from server.store import deliveries, pauses, runs, tallies
+from server.store.rows import PauseKind
 from server.store.tallies import Tally
 from tests.builders import EngineDouble, House
 
@@ -186,8 +187,10 @@ def test_an_engine_that_is_away_is_told_with_the_rest(
 
 def test_a_host_that_is_left_alone_for_a_while_is_told(house: House, client: TestClient) -> None:
     house.succeeded()
-    wait = timedelta(seconds=60)
-    house.database.run(statuses.postpone_host, "forge", now=house.clock(), wait=wait)
+    until = house.clock() + timedelta(seconds=60)
+    house.database.run(
+        pauses.pause, "forge", kind=PauseKind.QUIET, reason="", now=house.clock(), until=until
+    )
 
     assert sample(client, "lading_host_next_try_seconds", host="forge") == 60
 
