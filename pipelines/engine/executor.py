@@ -18,7 +18,7 @@ from pipelines.engine.containers import Attempt, Limits
 from pipelines.engine.imaging import Imaging, not_built
 from pipelines.engine.interruption import Interruption, Patience, StoppedError, Watchdog
 from pipelines.engine.lane import Lane
-from pipelines.engine.leftovers import remove_attempt
+from pipelines.engine.leftovers import remove_attempt, started_steps
 from pipelines.engine.steps import RunningStep, StepContainers, cannot_start
 from pipelines.engine.stream import OutputError, StoredOutput
 from pipelines.engine.workspace import Workspace, no_room
@@ -231,14 +231,7 @@ class EngineExecutor:
 
     async def _find(self, earlier: Progress) -> bool:
         """Find what an earlier process made; False where no step's commands had begun."""
-        containers = await self._engine.call(
-            self._engine.client.containers, all=True, filters=self.attempt.filters()
-        )
-        for container in containers:
-            key = container["Labels"].get("lading.step")
-            # One that was made and never started is made anew.
-            if key is not None and container["State"] != "created":
-                self._found[key] = str(container["Id"])
+        self._found = await self._engine.call(started_steps, self._engine.client, self.attempt)
         self._begun |= self._found.keys()
         work = (step for step in self._plan.steps if isinstance(step.work, CommandsWork))
         if not self._found and all(earlier.steps[step.key].running_at is None for step in work):

@@ -1,4 +1,4 @@
-"""Removing what attempts left on the engine, found by label."""
+"""What attempts have on the engine, found by label: to go on with, or to remove."""
 
 from __future__ import annotations
 
@@ -29,6 +29,30 @@ def remove_attempt(client: Client, attempt: Attempt, *, keep_images: bool = Fals
         quietly(partial(client.remove_volume, volume["Name"], force=True))
     if not keep_images:
         _untag(client, _tags(client, lambda tag: tag == attempt_tag(attempt)))
+
+
+def started_steps(client: Client, attempt: Attempt) -> dict[str, str]:
+    """The containers, by step, of one attempt that were started, or are about to be. Blocking."""
+    found = client.containers(all=True, filters=attempt.filters())
+    return {
+        container["Labels"]["lading.step"]: str(container["Id"])
+        for container in found
+        if "lading.step" in container["Labels"] and _was_started(client, container)
+    }
+
+
+def _was_started(client: Client, listed: Mapping[str, Any]) -> bool:
+    """Whether a container was started; the engine's list may still call one `created` that runs.
+
+    The look at the container itself waits for a start that an earlier process has asked for.
+    """
+    if listed["State"] != "created":
+        return True
+    try:
+        found = client.inspect_container(str(listed["Id"]))
+    except NotFound:
+        return False
+    return bool(found["State"]["Status"] != "created")
 
 
 class OnEngine(Value):

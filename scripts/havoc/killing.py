@@ -39,7 +39,7 @@ class Ends:
     waiting: list[float] = field(default_factory=list)
     """Seconds from each start after which something waited, to that going on."""
     adopted: list[float] = field(default_factory=list)
-    """Seconds from each start to new output of a step that ran before."""
+    """Seconds from each start to new output, or the end, of a step that ran before."""
     unhappy: list[str] = field(default_factory=list)
     """Ends nobody asked for."""
 
@@ -158,8 +158,8 @@ class Killer:
         if found.waits or found.undecided:
             self._count(self.ends.waiting, went_on - found.at if went_on else None, lived)
         for one in found.talking:
-            written = [at for at in self._written(one) if at > found.at]
-            self._count(self.ends.adopted, written[0] - found.at if written else None, lived)
+            signs = [at - found.at for at in self._signs(one) if at > found.at]
+            self._count(self.ends.adopted, min(signs, default=None), lived)
 
     @staticmethod
     def _count(into: list[float], took: float | None, lived: float) -> None:
@@ -167,6 +167,12 @@ class Killer:
             into.append(took)
         elif lived > LONG:
             into.append(lived)
+
+    def _signs(self, one: Running) -> list[float]:
+        """When the step was seen to live: its output, and its end where no output was left."""
+        step = self._server.read(runs.step, *one, self._step)
+        ended = [] if step is None or step.ended_at is None else [step.ended_at.timestamp()]
+        return [*self._written(one), *ended]
 
     def _written(self, one: Running) -> list[float]:
         """When the step's pieces of output were stored, in seconds since 1970."""

@@ -154,7 +154,8 @@ class GitServer:
             handler.send_header(name, value)
         handler.send_header("Content-Length", str(len(content)))
         handler.end_headers()
-        handler.wfile.write(content)
+        with contextlib.suppress(ConnectionError):  # whoever fetches may be killed meanwhile
+            handler.wfile.write(content)
 
 
 @contextlib.contextmanager

@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
+from typing import Any
 
 import pytest
 
@@ -188,6 +189,35 @@ def test_a_step_killed_unseen_is_an_error_where_the_engine_was_started_since(
         assert outcome is not None
         assert (outcome.state, outcome.exit_code) == (state, 137)
         assert ("stopped or restarted" in outcome.message) == younger
+
+    run(work())
+
+
+def test_a_step_that_the_engines_list_still_calls_created_is_gone_on_with(
+    bench: Bench, busybox_image: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plan = plan_of(commands_step("unit", "echo once; sleep 1; echo end", image=busybox_image))
+
+    async def work() -> None:
+        first = bench.executor(plan)
+        await first.open()
+        begun = asyncio.Event()
+        going = asyncio.create_task(first.run(plan.steps[0], MemoryOutput(), begun.set))
+        await begun.wait()
+        going.cancel()
+        await asyncio.wait({going})
+        await first.release()
+        listed = bench.engine.client.containers
+
+        def lagging(**arguments: Any) -> list[dict[str, Any]]:  # noqa: ANN401 - the SDK's own
+            return [one | {"State": "created"} for one in listed(**arguments)]
+
+        monkeypatch.setattr(bench.engine.client, "containers", lagging)
+        output = MemoryOutput()
+        async with second(bench, plan, first, began(plan, "test.unit")) as executor:
+            outcome = await executor.adopt(plan.steps[0], output, lambda: None, {})
+        assert outcome == Outcome(state=State.SUCCESS, exit_code=0)
+        assert output.text.endswith("once\nend\n")
 
     run(work())
 
