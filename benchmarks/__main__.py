@@ -13,7 +13,7 @@ from benchmarks import machine
 from benchmarks.figures import Figure
 from benchmarks.ground import Ground, ground
 from benchmarks.processes import BrokenError
-from benchmarks.rows import builds, latency, output, webhooks
+from benchmarks.rows import builds, busy, floods, latency, output, restart, webhooks
 from benchmarks.table import as_json, render
 from scripts.parts.errors import PartError, say
 
@@ -33,6 +33,9 @@ ROWS = {
     "output": Row(output.stored, 5),
     "cached-build": Row(builds.cached, 15),
     "memory": Row(output.resident, 3),
+    "busy-webhooks": Row(busy.measure, 3),
+    "flood": Row(floods.measure, 3),
+    "restart": Row(restart.measure, 5),
 }
 
 
