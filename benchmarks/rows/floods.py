@@ -25,7 +25,7 @@ from pipelines.values import Value
 
 BYTES = 1_000_000_000
 FLOOD = f"yes {'x' * 99} | head -c {BYTES}"
-LIMIT = "64MiB"
+LIMIT = "64 MiB"
 GROWTH = 50.0  # MB
 LATEST = 1.0  # seconds
 TICKS = "while [ ! -e over ]; do echo at $(cut -d ' ' -f 1 /proc/uptime); usleep 50000; done"
@@ -80,10 +80,12 @@ def measure(ground: Ground, rounds: int) -> Figure:
 
 
 def _ours(ground: Ground, quiet: Project, both: Project) -> Flood:
-    with ground.server(log_limit=LIMIT) as server:
+    with ground.server(log_limit=LIMIT.replace(" ", "")) as server:
         delivered_to_final(server, quiet, [quiet.push()])
         ground.cleaned()
         time.sleep(QUIET_SECONDS)
+        if not server.token:  # made now, so that nobody waits for it
+            raise BrokenError("the server gave no token")
         before = server.process.resident()
         server.process.forget_peak()
         sha = both.push()
