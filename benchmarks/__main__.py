@@ -13,7 +13,7 @@ from benchmarks import machine
 from benchmarks.figures import Figure
 from benchmarks.ground import Ground, ground
 from benchmarks.processes import BrokenError
-from benchmarks.rows import builds, busy, floods, latency, output, restart, webhooks
+from benchmarks.rows import builds, busy, floods, latency, output, restart, slow, webhooks
 from benchmarks.table import as_json, render
 from scripts.parts.errors import PartError, say
 
@@ -36,6 +36,7 @@ ROWS = {
     "busy-webhooks": Row(busy.measure, 3),
     "flood": Row(floods.measure, 3),
     "restart": Row(restart.measure, 5),
+    "slow-engine": Row(slow.measure, 3),
 }
 
 

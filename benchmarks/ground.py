@@ -52,18 +52,24 @@ class Ground:
         self.double = double
         self.owner = folder.name
         """Of all repositories here, so that what is built can be told from others' images."""
-        self._engine_url = engine_url
+        self.engine_url = engine_url
         self._api_url = api_url
         self._git_url = git_url
         self._numbers = itertools.count(1)
         self._environment = {**os.environ, "DOCKER_HOST": engine_url, "DOCKER_BUILDKIT": "0"}
 
     @contextlib.contextmanager
-    def server(self, *, core: int | None = None, log_limit: str = "256MiB") -> Iterator[Server]:
+    def server(
+        self,
+        *,
+        core: int | None = None,
+        log_limit: str = "256MiB",
+        engine: str | None = None,
+    ) -> Iterator[Server]:
         """A server with an empty database."""
         with serving(
             self.folder / f"server-{next(self._numbers)}",
-            engine=self._engine_url,
+            engine=engine or self.engine_url,
             api_url=self._api_url,
             git_url=self._git_url,
             token=self.double.token,
