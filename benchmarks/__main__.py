@@ -13,7 +13,7 @@ from benchmarks import machine
 from benchmarks.figures import Figure
 from benchmarks.ground import Ground, ground
 from benchmarks.processes import BrokenError
-from benchmarks.rows import builds, burst, latency, output, webhooks
+from benchmarks.rows import builds, burst, busy, floods, latency, output, restart, slow, webhooks
 from benchmarks.table import as_json, render
 from scripts.parts.errors import PartError, say
 
@@ -34,6 +34,10 @@ ROWS = {
     "output": Row(output.stored, 5),
     "cached-build": Row(builds.cached, 15),
     "memory": Row(output.resident, 3),
+    "busy-webhooks": Row(busy.measure, 3),
+    "flood": Row(floods.measure, 3),
+    "restart": Row(restart.measure, 5),
+    "slow-engine": Row(slow.measure, 3),
 }
 
 

@@ -53,25 +53,33 @@ class Ground:
         self.double = double
         self.owner = folder.name
         """Of all repositories here, so that what is built can be told from others' images."""
-        self._engine_url = engine_url
+        self.engine_url = engine_url
         self._api_url = api_url
         self._git_url = git_url
         self._numbers = itertools.count(1)
         self._environment = {**os.environ, "DOCKER_HOST": engine_url, "DOCKER_BUILDKIT": "0"}
 
     @contextlib.contextmanager
-    def server(self, *, core: int | None = None) -> Iterator[Server]:
+    def server(
+        self,
+        *,
+        core: int | None = None,
+        log_limit: str = "256MiB",
+        engine: str | None = None,
+    ) -> Iterator[Server]:
         """A server with an empty database."""
         with serving(
             self.folder / f"server-{next(self._numbers)}",
-            engine=self._engine_url,
+            engine=engine or self.engine_url,
             api_url=self._api_url,
             git_url=self._git_url,
             token=self.double.token,
             core=core,
+            log_limit=log_limit,
         ) as server:
             yield server
-            self.cleaned()
+            if not server.process.killed:
+                self.cleaned()
 
     def project(self, definition: str, files: dict[str, str] | None = None) -> Project:
         """A new repository with this pipeline, known to the double."""
@@ -91,6 +99,16 @@ class Ground:
             stdout=subprocess.DEVNULL if into is None else into,
         )
         return time.perf_counter() - started
+
+    def follow(self, *command: str) -> Iterator[str]:
+        """Each line that `docker run --rm` of a command writes, as it comes."""
+        with subprocess.Popen(
+            ["docker", "run", "--rm", self.image, *command],
+            env=self._environment,
+            stdout=subprocess.PIPE,
+            text=True,
+        ) as process:
+            yield from process.stdout or ()
 
     def run(self, *command: str, into: IO[bytes] | None = None) -> float:
         """`docker run --rm` of a command in the small image; the seconds it took."""

@@ -52,7 +52,7 @@ def measure(ground: Ground, rounds: int) -> Figure:
     """The row."""
     core, other_core = two_cores()
     pushes = ground.folder / "pushes.lua"
-    pushes.write_bytes(as_lua(_deliveries(ground)))
+    pushes.write_bytes(as_lua(push_deliveries(ground)))
 
     ours, bare = interleaved(
         rounds,
@@ -91,7 +91,7 @@ def measure(ground: Ground, rounds: int) -> Figure:
     )
 
 
-def _deliveries(ground: Ground) -> list[Delivery]:
+def push_deliveries(ground: Ground) -> list[Delivery]:
     """Pushes of a commit without a pipeline, so that intake works beside and no container runs."""
     project = ground.project("")
     (project.repository.work / ".lading.yml").unlink()
@@ -140,8 +140,8 @@ def _bare(ground: Ground, pushes: Path, core: int, other_core: int) -> Load:
 
 
 @contextlib.contextmanager
-def sketch(folder: Path, core: int) -> Iterator[str]:
-    """The bare tool on one core; gives the address of its webhook."""
+def sketch(folder: Path, core: int | None) -> Iterator[str]:
+    """The bare tool with an empty database in the folder; where deliveries go."""
     port = free_port()
     command = [sys.executable, "-m", "benchmarks.bare_webhooks", "--port", str(port)]
     command += ["--database", str(folder / "bare.db"), "--secret", SECRET]

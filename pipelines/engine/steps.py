@@ -194,7 +194,7 @@ class RunningStep:
             ExecutorUnavailableError: The engine is gone.
         """
         try:
-            code = await self._end()
+            code = await (self._end() if not self._adopted else self._adopted_end())
         except asyncio.CancelledError:
             # Nobody may write to the output any more once we have gone.
             self._prepared.stream.cut()
@@ -238,6 +238,14 @@ class RunningStep:
                 attached.close()
 
         return self._engine.background(work)
+
+    async def _adopted_end(self) -> int | None:
+        """Like `_end`, for one that may have ended already: no event tells of that any more."""
+        state = await self._inspect()
+        if not state or state["Running"]:
+            return await self._end()
+        await self._drain()
+        return int(state["ExitCode"])
 
     async def _end(self) -> int | None:
         """The exit code; None where the container is there no more."""

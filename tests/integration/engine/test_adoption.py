@@ -77,7 +77,9 @@ def test_a_running_step_is_followed_from_the_last_byte_in_the_workspace_as_it_is
         await first.open()
         changed, _ = await whole(first, plan, "test.change")
         output = MemoryOutput()
-        going = asyncio.create_task(first.run(plan.step("test.long"), output, lambda: None))
+        begun_first = asyncio.Event()
+        going = asyncio.create_task(first.run(plan.step("test.long"), output, begun_first.set))
+        await begun_first.wait()  # output may come before the engine says that it has started
         await until(lambda: b"o3\n" in output.of(1) and b"e3\n" in output.of(2))
         going.cancel()
         await asyncio.wait({going})
