@@ -38,7 +38,7 @@ async def listing(
         if not spelling.is_ref(name.removesuffix("^{}")):
             raise MirrorError(f"{name[:80]!r} is no name that git allows", permanent=True)
     git_dir = await _nothing(folder)
-    await reach(remote)
+    await knock(remote)
     done = await command.run(
         threads,
         git_dir,
@@ -64,7 +64,7 @@ async def _nothing(folder: Path) -> Path:
     return nothing
 
 
-async def reach(remote: Remote) -> None:
+async def knock(remote: Remote) -> None:
     """See whether the host takes connections: git itself would wait for minutes.
 
     git limits how slowly a host may send (`http.lowSpeedTime`), but has no limit for connecting;

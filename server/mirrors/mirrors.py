@@ -156,7 +156,7 @@ class Mirrors:
         tips = {one.ref: one.sha for one in missing}
         if not folders.exists(git_dir):
             await asyncio.to_thread(folders.create, git_dir, len(missing[0].sha))
-        await asking.reach(remote)
+        await asking.knock(remote)
         done = await self._fetch(key, remote, {_ours(ref): sha for ref, sha in tips.items()})
         if done.code != 0:
             raise failures.failure(
@@ -364,7 +364,7 @@ class Mirrors:
         git_dir = self.path(key)
         if not folders.exists(git_dir):
             await asyncio.to_thread(folders.create, git_dir, len(sha))
-        await asking.reach(remote)
+        await asking.knock(remote)
         done = await self._fetch_one(key, remote, sha, ref, tip=tip)
         if tip and done.code != 0 and f"find remote ref {ref}" in done.err:
             raise RefGoneError(ref)
