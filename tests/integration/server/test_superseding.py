@@ -14,7 +14,7 @@ from sqlalchemy.engine import Connection
 
 from pipelines.planning import PlanDefaults
 from pipelines.progress import State
-from server import intake as intake_room
+from server.intake import intake as intake_room
 from server.config import GitSettings
 from server.hosts.git import GitHost
 from server.hosts.port import StatusState
@@ -53,6 +53,8 @@ class Desk:
             interrupt=lambda run, attempt: self.house.interrupted.append((run, attempt)),
             run_url=lambda run: f"http://lading.test/runs/{run}",
         )
+        self.moved: set[str] = set()
+        self.runner = asyncio.Runner()
 
     def commit(self, definition: str = SUPERSEDING) -> str:
         """A new commit on top of the work tree's; on the host, but on no branch there yet."""
@@ -61,16 +63,19 @@ class Desk:
         return sha
 
     def move(self, ref: str, sha: str) -> None:
-        """Have the host's ref point at a commit."""
-        self.repository.push(f"{sha}:{ref}")
+        """Have the host's ref point at a commit, whatever is told of it."""
+        self.moved.add(ref)
+        self.repository.push(f"+{sha}:{ref}")
 
     def told(self, sha: str, *, before: str = "0" * 40, ref: str = MAIN) -> RunRow:
-        """The run of a push whose delivery arrives now."""
+        """The run of a push whose delivery arrives now; the host's ref points at it."""
+        if ref not in self.moved:
+            self.repository.push(f"+{sha}:{ref}")
         body = {"type": "push", "repository": "acme/web", "ref": ref, "before": before}
         raw = json.dumps({**body, "after": sha, "default_branch": "main"}).encode()
         self.house.clock.forward(seconds=1)
         delivery = self.house.delivery(f"d-{self.house.delivery_ids.new()}", body=raw).id
-        asyncio.run(self._read_until_decided(delivery))
+        self.runner.run(self._read_until_decided(delivery))
         found = self._decisions(delivery)[delivery]
         (started,) = found.pipelines
         assert started.run is not None, found.reason
@@ -91,7 +96,7 @@ class Desk:
     def asked(self, ref: str) -> RunRow:
         """The run that a person asks for now."""
         self.house.clock.forward(seconds=1)
-        decision = asyncio.run(
+        decision = self.runner.run(
             self.intake.start(repository="acme/web", ref=ref, by="ada", host=None, pipeline=None)
         )
         (started,) = decision.pipelines
@@ -101,7 +106,7 @@ class Desk:
     def rerun(self, run: int) -> None:
         """A person runs it again."""
         self.house.clock.forward(seconds=1)
-        asyncio.run(self.house.actions.rerun(run, by="ada"))
+        self.runner.run(self.house.actions.rerun(run, by="ada"))
 
     def take(self) -> AttemptRow | None:
         """What a worker with a free slot gets."""
@@ -132,7 +137,8 @@ def desk(tmp_path: Path) -> Iterator[Desk]:
     place = memory if memory.is_dir() else tmp_path
     with tempfile.TemporaryDirectory(prefix="lading-desk-", dir=place) as folder:
         made = Desk(Path(folder).resolve())
-        yield made
+        with made.runner:
+            yield made
         made.house.close()
 
 
