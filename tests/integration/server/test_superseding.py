@@ -14,11 +14,11 @@ from sqlalchemy.engine import Connection
 
 from pipelines.planning import PlanDefaults
 from pipelines.progress import State
-from server.intake import intake as intake_room
 from server.config import GitSettings
 from server.hosts.git import GitHost
 from server.hosts.port import StatusState
 from server.intake import Intake
+from server.intake import intake as intake_room
 from server.mirrors import Mirrors
 from server.store import deliveries, groups, runs, statuses
 from server.store.rows import AttemptRow, DecisionRow, NewRun, RunRow
