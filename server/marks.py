@@ -16,7 +16,8 @@ _LOCK = "lock"
 
 
 def note_backup(data: Path, at: datetime) -> None:
-    """A backup was made."""
+    """A backup was made; the folder may not be there yet, where the database lies elsewhere."""
+    data.mkdir(parents=True, exist_ok=True)
     (data / _BACKUP).write_text(at.isoformat())
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from uuid import uuid4
 
 import docker
 import pytest
@@ -162,7 +163,8 @@ def test_a_build_that_was_cut_off_is_done_again_in_the_same_attempt(
     server: LadingProcess, repository: Repository, busybox_image: str
 ) -> None:
     definition = "build:\n  web:\n    dockerfile: Dockerfile\n"
-    recipe = f"FROM {busybox_image}\nRUN echo building; sleep 3\n"
+    # The engine keeps its cache from one run of the tests to the next.
+    recipe = f"FROM {busybox_image}\nRUN echo building {uuid4()}; sleep 3\n"
     push(server, repository, {".lading.yml": definition, "Dockerfile": recipe})
     wait_for_output(server, "build.web", "RUN echo building")
 

@@ -86,7 +86,7 @@ class Stage:
         return [status.state for status in history]
 
     def left(self, *, running: bool = False) -> list[str]:
-        """What runs left on the engine; or only the containers that run."""
+        """Containers and volumes runs left; or only the containers that run. Images stay a day."""
         server = self.server_id
         filters = {"label": f"lading.server={server}"}
         if running:
@@ -95,13 +95,7 @@ class Stage:
         if running:
             return [str(one["Id"]) for one in containers]
         volumes = self.client.api.volumes(filters=filters)["Volumes"] or []
-        tags = [
-            tag
-            for image in self.client.api.images(filters={"reference": "lading/*/*"})
-            for tag in image["RepoTags"] or []
-            if f":attempt.{server}." in tag
-        ]
-        return [*(str(one["Id"]) for one in containers), *(one["Name"] for one in volumes), *tags]
+        return [*(str(one["Id"]) for one in containers), *(one["Name"] for one in volumes)]
 
     def nothing_is_left(self) -> None:
         """Wait until the engine holds nothing of ours."""

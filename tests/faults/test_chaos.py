@@ -17,4 +17,5 @@ def test_nothing_is_lost_doubled_or_left_however_often_the_server_is_killed(
         )
 
     assert result.faults == []
-    assert (result.ends.kills, result.sent) == (15, 18)
+    assert result.ends.kills == 15
+    assert result.sent > 8  # how many fit between the kills is the machine's

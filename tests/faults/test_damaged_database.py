@@ -67,6 +67,7 @@ def test_commands_tell_of_the_damage_and_of_the_way_out(
     tmp_path: Path, command: tuple[str, ...]
 ) -> None:
     server = LadingProcess(tmp_path, engine="unix:///nowhere/docker.sock", git=tmp_path)
+    assert server.token  # makes the database
     (tmp_path / "data" / "lading.db").write_bytes(b"no database any more" * 1000)
 
     refused = server.command(*command)

@@ -16,7 +16,7 @@ from tests.faults.parts import CONTEXT, World, commands, world
 @pytest.fixture
 def place(tmp_path: Path, engine_url: str) -> Iterator[World]:
     with world(tmp_path, engine_url) as made:
-        one_slot = made.server.config.read_text().replace("[worker]\n", "[worker]\nslots = 1\n")
+        one_slot = made.server.config.read_text().replace("slots = 2", "slots = 1")
         made.server.config.write_text(one_slot)
         made.server.start()
         yield made

@@ -94,7 +94,7 @@ def test_a_push_that_was_cut_off_is_not_begun_again_and_names_its_registry(
 
     run = stage.ended()
     assert (run.state, run.attempt) == (State.ERROR, 1)
-    assert "registry" in run.sentence
+    assert registry.address in run.sentence
     assert stage.log("push.web").count("Pushing ") == 1
     stage.told(sha, "error")
     stage.nothing_is_left()

@@ -132,7 +132,7 @@ class LadingProcess:
     def start(self, *, crash_at: str | None = None) -> None:
         """Start it and wait until it answers."""
         self.launch(crash_at=crash_at)
-        wait_until(lambda: self._address(self.log) is not None, "the server tells its address", 30)
+        wait_until(self._told_or_ended, "the server tells its address", 30)
         self.url = str(self._address(self.log))
         wait_until(self.answers, "the server answers", 30)
 
@@ -228,6 +228,11 @@ class LadingProcess:
         code = self._process.wait(within)
         self._process = None
         return code
+
+    def _told_or_ended(self) -> bool:
+        ended = self._process is not None and self._process.poll() is not None
+        assert not ended, f"the server ended: {self.log.read_text(errors='replace')[-2000:]}"
+        return self._address(self.log) is not None
 
     def _address(self, log: Path) -> str | None:
         found = re.search(r"url=(http\S+)", log.read_text(errors="replace"))
