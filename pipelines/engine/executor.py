@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 
 from docker.errors import APIError, NotFound
 
-from pipelines.engine.attaching import Prepared, begins, found
+from pipelines.engine.attaching import Prepared, begins
 from pipelines.engine.client import ENGINE_ERRORS, Engine, Logins, gone, reason, unavailable
 from pipelines.engine.containers import Attempt, Limits, attempt_tag, image_repository
 from pipelines.engine.interruption import Interruption, Patience, StoppedError, Watchdog
@@ -230,10 +230,10 @@ class EngineExecutor:
         taken: Mapping[int, int],
         active: _Active,
     ) -> Outcome:
-        container = self._found[step.key]
+        await self._engine.call(self._engine.ends.listen)
         running_step = active.running = RunningStep(
             engine=self._engine,
-            container=await found(self._engine, container, onward=output.full),
+            container=Prepared(container=self._found[step.key]),
             output=output,
             limits=self._limits,
             interruption=active.interruption,
