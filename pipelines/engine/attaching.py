@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from pipelines.engine.client import Engine, Stream
 from pipelines.engine.stream import Raw, read_pieces
@@ -12,26 +12,22 @@ from pipelines.plan import CommandsWork, Work
 
 @dataclass(kw_only=True)
 class Prepared:
-    """A container made and attached to, not started."""
+    """A container, and its output as far as somebody reads it."""
 
     container: str
-    image: str
-    pieces: Iterator[memoryview]
-    stream: Stream
+    image: str = ""
+    pieces: Iterator[memoryview] = field(default_factory=lambda: iter(()))
+    stream: Stream | None = None
+
+    def cut(self) -> None:
+        """End it for whoever reads. From any thread."""
+        if self.stream is not None:
+            self.stream.cut()
 
     def close(self) -> None:
         """Detach from it; nobody must be reading."""
-        self.stream.close()
-
-
-async def found(engine: Engine, container: str, *, onward: bool) -> Prepared:
-    """A container that an earlier process started, with its output.
-
-    From the beginning, which the engine keeps; or, where nobody wants that any more, only onward:
-    the engine's own log of a flood takes minutes to read.
-    """
-    await engine.call(engine.ends.listen)
-    return await engine.call(attached if onward else logged, engine, container)
+        if self.stream is not None:
+            self.stream.close()
 
 
 def attached(engine: Engine, container: str) -> Prepared:
@@ -40,13 +36,13 @@ def attached(engine: Engine, container: str) -> Prepared:
         container, params={"stdout": 1, "stderr": 1, "stream": 1, "logs": 0}
     )
     pieces, stream = read_pieces(raw), engine.streams.opened()
-    return Prepared(container=container, image="", pieces=pieces, stream=stream)
+    return Prepared(container=container, pieces=pieces, stream=stream)
 
 
-def logged(engine: Engine, container: str, *, follow: bool = True) -> Prepared:
-    """A container with what it wrote since its start. Blocking."""
+def logged(engine: Engine, container: str, *, follow: bool) -> Prepared:
+    """A container with what it wrote since its start, and perhaps what comes. Blocking."""
     log = engine.streams.container_log(container, follow=follow)
-    return Prepared(container=container, image="", pieces=log.pieces(), stream=log)
+    return Prepared(container=container, pieces=log.pieces(), stream=log)
 
 
 def begins(work: Work) -> bytes:

@@ -12,7 +12,7 @@ from typing import TypeVar
 from docker.errors import APIError
 
 from pipelines.crashing import reach
-from pipelines.engine.attaching import Prepared, begins, found
+from pipelines.engine.attaching import Prepared, begins
 from pipelines.engine.client import ENGINE_ERRORS, Engine, gone, reason, unavailable
 from pipelines.engine.containers import Attempt, Limits
 from pipelines.engine.imaging import Imaging, not_built
@@ -247,10 +247,10 @@ class EngineExecutor:
         taken: Mapping[int, int],
         active: _Active,
     ) -> Outcome:
-        container = self._found[step.key]
+        await self._engine.call(self._engine.ends.listen)
         running_step = active.running = RunningStep(
             engine=self._engine,
-            container=await found(self._engine, container, onward=output.full),
+            container=Prepared(container=self._found[step.key]),
             output=output,
             limits=self._limits,
             interruption=active.interruption,

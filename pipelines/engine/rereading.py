@@ -2,8 +2,11 @@
 
 The engine keeps only so much of a container's output, and turns over what it keeps. Then the bytes
 that are known cannot be told by counting any more. Two checks find that out: how the output is
-known to begin, and whether a second reading is the same as the first one as far as that went (an
-output that is followed while the engine turns it over may jump). Both are told of in the output.
+known to begin, and whether a second reading is the same as the first one as far as that went.
+
+A reading of what is there is right. One that follows what comes may jump while the engine turns
+over (Docker before 23 does, where the reader is slow): it is not believed where it differs from
+the reading before, and what it handed on itself is checked by the next one.
 """
 
 from __future__ import annotations
@@ -33,6 +36,7 @@ class Rereading:
         taken: Bytes of each stream that are known already.
         begins: How the first stream is known to begin; empty: not known.
         before: Length and checksum of each stream in the reading before this one.
+        follows: Whether this one follows what comes.
     """
 
     def __init__(
@@ -41,6 +45,7 @@ class Rereading:
         *,
         begins: bytes = b"",
         before: Mapping[int, tuple[int, int]] | None = None,
+        follows: bool = False,
     ) -> None:
         self.taken = dict(taken or {})
         self._skip = dict(self.taken)
@@ -48,14 +53,16 @@ class Rereading:
         self._checked = bool(begins)
         self._before = dict(before or {})
         self._read: dict[int, tuple[int, int]] = {}
+        self._follows = follows
         self._beginning_gone = False
-        self._jumped = False
+        self._differs = False
 
-    def again(self, begins: bytes = b"") -> Rereading:
+    def again(self, begins: bytes = b"", *, follows: bool = False) -> Rereading:
         """One more reading from the start."""
         if self._beginning_gone:  # its start is none: what this reading saw is what is known
             return Rereading({stream: length for stream, (length, _) in self._read.items()})
-        return Rereading(self.taken, begins=begins, before=self._read)
+        before = self._before if self._differs and self._follows else self._read
+        return Rereading(self.taken, begins=begins, before=before, follows=follows)
 
     def new(self, stream: int, data: bytes) -> Iterator[tuple[int, bytes]]:
         """What is not known yet of the next bytes, and what is to be said about them."""
@@ -65,9 +72,10 @@ class Rereading:
             self._before.clear()
             yield OWN, BEGINNING_GONE
         if self._checked and not self._as_before(stream, data):
-            self._jumped = True
-            yield OWN, JUMPED
-        if self._jumped:
+            self._differs = True
+            if not self._follows:
+                yield OWN, JUMPED
+        if self._differs:
             return
         if known := self._skip.get(stream, 0):
             self._skip[stream] = max(0, known - len(data))

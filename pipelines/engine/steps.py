@@ -51,6 +51,8 @@ _UNHEARD = (
 )
 _LET_GO = 2.0
 """Seconds in which a stream that was cut must have ended for the thread that reads it."""
+_LITTLE = 256 * 1024
+"""Bytes of new output at one reading with which one has caught up."""
 _DRAIN = 5.0
 """Seconds without a byte after which the output of an ended container counts as whole."""
 
@@ -154,7 +156,7 @@ class RunningStep:
         try:
             await self._start()
         except (asyncio.CancelledError, LadingError, *ENGINE_ERRORS):
-            self._prepared.stream.cut()
+            self._prepared.cut()
             self._engine.ends.forget(self._container)
             raise
         reach("engine.started")
@@ -197,7 +199,7 @@ class RunningStep:
             code = await (self._end() if not self._adopted else self._adopted_end())
         except asyncio.CancelledError:
             # Nobody may write to the output any more once we have gone.
-            self._prepared.stream.cut()
+            self._prepared.cut()
             await asyncio.wait({self._pumping}, timeout=_LET_GO)
             raise
         finally:
@@ -240,12 +242,25 @@ class RunningStep:
         return self._engine.background(work)
 
     async def _adopted_end(self) -> int | None:
-        """Like `_end`, for one that may have ended already: no event tells of that any more."""
-        state = await self._inspect()
-        if not state or state["Running"]:
-            return await self._end()
-        await self._drain()
-        return int(state["ExitCode"])
+        """Like `_end`, for one that an earlier process started, and that may have ended already.
+
+        What is there is read until little of it is new, and only then followed: see `rereading`.
+        """
+        while True:
+            state = await self._inspect()
+            if state is not None and not state:
+                return None
+            known = sum(self._taken.taken.values())
+            if state is None or not await self._recover(follow=False):
+                await asyncio.sleep(_EVENT_DELAY)
+                continue
+            await self._drain()
+            if not state["Running"]:
+                return int(state["ExitCode"])
+            if sum(self._taken.taken.values()) - known < _LITTLE:
+                break
+        await self._recover(follow=True)
+        return await self._end()
 
     async def _end(self) -> int | None:
         """The exit code; None where the container is there no more."""
@@ -303,23 +318,31 @@ class RunningStep:
         state: dict[str, Any] = found["State"]
         return state
 
-    async def _recover(self, *, follow: bool) -> None:
-        """Go on with the output after a broken connection, from the last byte we have."""
+    async def _recover(self, *, follow: bool) -> bool:
+        """Go on with the output from the last byte we have; False where the engine did not let us.
+
+        Where only a count is wanted any more, old output is not read again: that of a flood takes
+        minutes.
+        """
         if not self._pumping.done():
-            return
+            return True
         onward = self._adopted and self._output.full
         if onward and not follow:
-            return
-        with contextlib.suppress(*ENGINE_ERRORS):
+            return True
+        try:
             if onward:
+                prepared = await self._engine.call(attached, self._engine, self._container)
                 self._taken = self._taken.onward()
-                self._prepared = await self._engine.call(attached, self._engine, self._container)
             else:
-                self._taken = self._taken.again(self._begins)
-                self._prepared = await self._engine.call(
+                prepared = await self._engine.call(
                     partial(logged, self._engine, self._container, follow=follow)
                 )
-            self._pumping = self._pump(self._prepared)
+                self._taken = self._taken.again(self._begins, follows=follow)
+        except ENGINE_ERRORS:
+            return False
+        self._prepared = prepared
+        self._pumping = self._pump(prepared)
+        return True
 
     async def _drain(self) -> None:
         """Wait for the rest of the output of a container that has ended."""
@@ -327,7 +350,7 @@ class RunningStep:
             before = dict(self._taken.taken)
             await asyncio.wait({self._pumping}, timeout=_DRAIN)
             if not self._pumping.done() and before == self._taken.taken:
-                self._prepared.stream.cut()
+                self._prepared.cut()
         self._pumping.result()
 
     async def _engine_is_younger(self) -> bool:

@@ -98,9 +98,9 @@ class Demultiplexer:
         """Bytes of each stream that were handed on, also earlier."""
         return self._known.taken
 
-    def again(self, begins: bytes = b"") -> Demultiplexer:
+    def again(self, begins: bytes = b"", *, follows: bool = False) -> Demultiplexer:
         """One for the same output read again from its start, which is known to begin so."""
-        return Demultiplexer(self._write, self._known.again(begins))
+        return Demultiplexer(self._write, self._known.again(begins, follows=follows))
 
     def onward(self) -> Demultiplexer:
         """One for what comes from now on."""

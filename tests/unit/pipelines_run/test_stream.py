@@ -88,6 +88,19 @@ def read_again(output: MemoryOutput, first: bytes, second: bytes, *, begins: byt
     reading.again(begins).feed(memoryview(wire([(1, second)])))
 
 
+def test_a_reading_that_jumps_while_it_follows_is_not_believed_and_the_next_one_makes_it_good() -> (
+    None
+):
+    output = MemoryOutput()
+    begins, whole = b"$ seq\n", b"$ seq\n1\n2\n3\n4\n5\n"
+    reading = Demultiplexer(output.write, Rereading({}, begins=begins))
+    for seen, follows in ((b"$ seq\n1\n2\n", True), (b"$ seq\n1\n5\n6\n", False), (whole, False)):
+        reading.feed(memoryview(wire([(1, seen)])))
+        reading = reading.again(begins, follows=follows)
+
+    assert output.writes == [(1, b"$ seq\n1\n2\n"), (1, b"3\n4\n5\n")]
+
+
 def test_what_begins_otherwise_than_it_must_is_handed_on_with_a_warning() -> None:
     output = MemoryOutput()
     read_again(output, b"5\n6\n", b"5\n6\n7\n", begins=b"$ seq\n")
