@@ -180,6 +180,37 @@ CODES: dict[str, Explanation] = {
         "a push to a branch.",
         "Give the step a `when` with the events that have the value.",
     ),
+    "P050": _explain(
+        "bad size",
+        "A size is written like `512MiB` or `2GiB`; a container needs 6 MiB at least.",
+        "Write it so, with its unit.",
+    ),
+    "P051": _explain(
+        "bad number of CPUs",
+        "`cpus` is a number above 0, like `2` or `0.5`.",
+        "Write such a number.",
+    ),
+    "P052": _explain(
+        "neither true nor false",
+        "The key takes `true` or `false`, and no other spelling of them.",
+        "Write one of the two words.",
+    ),
+    "P053": _explain(
+        "bad matrix",
+        "A matrix has up to 3 keys, each with up to 32 different values. Keys are lower case; "
+        "values become part of a step's name and are short and plain.",
+        "Mend the key or the value named.",
+    ),
+    "P054": _explain(
+        "unknown status",
+        "`status` in a step's `when` takes success and failure; both in a list mean always.",
+        "Use one of these words.",
+    ),
+    "P055": _explain(
+        "beyond the server's bounds",
+        "A step asks for more memory or processors than the server allows any step.",
+        "Ask for less, or have the server's `worker.memory` or `worker.cpus` raised.",
+    ),
     "P090": _explain(
         "name taken",
         "Two pipeline files of the repository have the same name, so their statuses would be one.",

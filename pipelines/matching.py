@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator, Sequence
 
-from pipelines.definition.fields import shown
-from pipelines.definition.models import Definition, Paths, Push, Test, When
+from pipelines.definition.fields import End, shown
+from pipelines.definition.models import Definition, Paths, Push, StepWhen, Test, When
 from pipelines.events import Event, EventKind
 from pipelines.globs import Globs
 from pipelines.values import Value
@@ -94,6 +94,19 @@ def left_out(when: Sequence[When] | None, event: Event, changed: Changed) -> str
     if _first_match(conditions) is not None:
         return None
     return f"left out: {_missed(conditions)}"
+
+
+def ends(when: Sequence[StepWhen] | None, event: Event, changed: Changed) -> frozenset[End]:
+    """After which ends of what it needs a step runs: the words of all entries that match."""
+    if when is None:
+        return frozenset({End.SUCCESS})
+    conditions = tuple(_conditions(when, event, changed))
+    matching = {
+        number
+        for number in range(1, len(when) + 1)
+        if all(each.ok for each in conditions if each.entry == number)
+    }
+    return frozenset(end for number in matching for end in when[number - 1].status)
 
 
 def _conditional(definition: Definition) -> Iterator[Test | Push]:

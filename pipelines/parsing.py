@@ -28,6 +28,8 @@ _SHAPES = {
     "dict_type": "keys and values",
     "model_type": "keys and values",
     "float_type": "a duration like `30m`",
+    "bool_type": "`true` or `false`",
+    "int_type": "a size like `512MiB`",
 }
 
 
@@ -165,7 +167,9 @@ def _where(owner: _Place) -> str:
     if owner and owner[0] in tuple(STAGE_ORDER):
         place, within = str(owner[0]), owner[2:]
     if within and within[0] == "when":
-        return "path" if "path" in within else "when"
+        return "path" if "path" in within else "when" if place == "pipeline" else "step_when"
+    if within and within[0] == "resources":
+        return "resources"
     return "image" if within and within[0] == "image" else place
 
 

@@ -93,7 +93,11 @@ class Lading:
             mirrors=self.mirrors,
             clock=clock.now,
             pressure=self.pressure,
-            defaults=PlanDefaults(timeout=settings.worker.timeout),
+            defaults=PlanDefaults(
+                timeout=settings.worker.timeout,
+                memory=settings.worker.memory,
+                cpus=settings.worker.cpus,
+            ),
             wake=self.worker.notify,
             tell=self.reporting.notify,
             run_url=self.run_url,

@@ -9,13 +9,14 @@ import posixpath
 import re
 from collections.abc import Callable, Iterable
 from difflib import get_close_matches
+from enum import StrEnum
 from typing import Annotated, LiteralString
 
 from pydantic import AfterValidator, BeforeValidator
 from pydantic_core import PydanticCustomError
 
 from pipelines import placeholders, references
-from pipelines.durations import parse_duration
+from pipelines.durations import parse_duration, parse_size
 from pipelines.events import EventKind
 
 MIN_TIMEOUT = 1.0
@@ -23,10 +24,18 @@ MAX_TIMEOUT = 7 * 86400.0
 MAX_COMMANDS = 100_000
 """Bytes of one step's commands."""
 MAX_PATTERN = 200
+MIN_MEMORY = 6 * 2**20
+"""Bytes; what container engines want at the least."""
+MAX_AXES = 3
+MAX_AXIS = 32
+"""Values of one axis of a matrix."""
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,62}", re.ASCII)
 _PIPELINE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}", re.ASCII)
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*", re.ASCII)
+_AXIS = re.compile(r"[a-z][a-z0-9_]{0,31}", re.ASCII)
+_AXIS_VALUE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]{0,23}", re.ASCII)
+_CPUS = re.compile(r"[0-9]{1,4}(?:\.[0-9]{1,3})?", re.ASCII)
 _STAGE_TARGET = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}", re.ASCII)
 _FOREIGN_EVENTS = {
     "merge_request": "pull_request",
@@ -39,7 +48,7 @@ _FOREIGN_EVENTS = {
     "branch": "push",
 }
 _FUTURE_EVENTS = ("schedule",)
-_FUTURE_PLACEHOLDERS = ("matrix.", "inputs.")
+_FUTURE_PLACEHOLDERS = ("inputs.",)
 
 
 class Empty:
@@ -66,6 +75,20 @@ def near(text: str, known: Iterable[str]) -> str | None:
     return f"did you mean `{found[0]}`?" if found else None
 
 
+class End(StrEnum):
+    """The words of `when: status:`."""
+
+    SUCCESS = "success"
+    FAILURE = "failure"
+
+
+def _end(value: object) -> object:
+    if not isinstance(value, str) or value in tuple(End):
+        return value
+    hint = "`[success, failure]` is both" if value in ("always", "any") else "success or failure"
+    raise failed("P054", f"unknown status `{shown(value)}`", near(value, End) or hint)
+
+
 def listed(value: object) -> object:
     """One text is a list of one."""
     return [value] if isinstance(value, str) else value
@@ -87,6 +110,68 @@ def _duration(value: object) -> object:
     if not MIN_TIMEOUT <= seconds <= MAX_TIMEOUT:
         raise failed("P020", f"`{shown(value)}` is not between 1s and 7d")
     return seconds
+
+
+def _memory(value: object) -> object:
+    if not isinstance(value, str):
+        return value
+    try:
+        size = parse_size(value)
+    except ValueError as error:
+        raise failed("P050", shown(str(error), 120)) from None
+    if size < MIN_MEMORY:
+        raise failed("P050", f"`{shown(value)}` is too little to start a container", "`64MiB`")
+    return size
+
+
+def _cpus(value: object) -> object:
+    if not isinstance(value, str):
+        return value
+    if _CPUS.fullmatch(value) is None or not float(value):
+        raise failed("P051", f"`{shown(value)}` is no number of CPUs", "write it like `2` or `0.5`")
+    return float(value)
+
+
+def _yes_or_no(value: object) -> object:
+    if not isinstance(value, str):
+        return value
+    if value not in _YES_OR_NO:
+        raise failed("P052", f"`{shown(value)}` is neither `true` nor `false`", "write `true`")
+    return _YES_OR_NO[value]
+
+
+_YES_OR_NO = {"true": True, "false": False}
+
+
+def _axis(text: str) -> str:
+    if _AXIS.fullmatch(text) is None:
+        hint = "lower-case letters, digits and `_`, at most 32, a letter first"
+        raise failed("P053", f"`{shown(text)}` cannot be a matrix key", hint)
+    return text
+
+
+def _axis_value(text: str) -> str:
+    if _AXIS_VALUE.fullmatch(text) is None:
+        hint = "letters, digits, `.`, `_`, `+` and `-`, at most 24: it becomes part of a name"
+        raise failed("P053", f"`{shown(text)}` cannot be a matrix value", hint)
+    return text
+
+
+def _axis_values(values: tuple[str, ...]) -> tuple[str, ...]:
+    if len(values) > MAX_AXIS:
+        raise failed("P053", f"{len(values)} values; a matrix key may have {MAX_AXIS}")
+    double = next((value for value in values if values.count(value) > 1), None)
+    if double is not None:
+        raise failed("P053", f"`{double}` stands twice in one matrix key", "take one out")
+    return values
+
+
+def _axes(matrix: dict[str, tuple[str, ...]]) -> dict[str, tuple[str, ...]]:
+    if not matrix:
+        raise failed("P014", "the matrix is empty", '`matrix: {python: ["3.12", "3.13"]}`')
+    if len(matrix) > MAX_AXES:
+        raise failed("P053", f"{len(matrix)} matrix keys; there may be {MAX_AXES}")
+    return matrix
 
 
 def _named(pattern: re.Pattern[str], what: str) -> Callable[[str], str]:
@@ -163,11 +248,13 @@ def _target(text: str) -> str:
     return text
 
 
-def with_placeholders(text: str) -> str:
-    """The text as it is, its placeholders all known."""
+def with_placeholders(text: str, *, matrix: bool = False) -> str:
+    """The text as it is, its placeholders all known; those of a matrix only where it may be."""
     for name in placeholders.names(text):
         if name.startswith(_FUTURE_PLACEHOLDERS):
             raise failed("P011", f"`${{{shown(name)}}}` is not supported yet", "take it out")
+        if name.startswith(placeholders.MATRIX) and matrix:
+            continue  # the checks know which keys the step's matrix has
         if name not in placeholders.PLACEHOLDERS:
             known = ", ".join(f"${{{known}}}" for known in placeholders.PLACEHOLDERS)
             hint = near(name, placeholders.PLACEHOLDERS) or f"there are {known}"
@@ -177,11 +264,11 @@ def with_placeholders(text: str) -> str:
 
 def _sample(text: str) -> str:
     """The text with something short and plain in place of each placeholder."""
-    return placeholders.fill(text, dict.fromkeys(placeholders.PLACEHOLDERS, "0")) or ""
+    return placeholders.fill(text, dict.fromkeys(placeholders.names(text), "0")) or ""
 
 
 def _image(text: str) -> str:
-    if not references.is_image(_sample(with_placeholders(text))):
+    if not references.is_image(_sample(with_placeholders(text, matrix=True))):
         hint = "a name in lower case like `python:3.12-slim`"
         raise failed("P025", f"`{shown(text)}` is no image name", hint)
     return text
@@ -248,3 +335,19 @@ Tags = Annotated[tuple[Annotated[str, AfterValidator(_tag)], ...], _Filled, _One
 Command = Annotated[str, AfterValidator(_command)]
 Commands = Annotated[tuple[Command, ...], AfterValidator(_commands), _Filled, _OneOrMany]
 Needs = Annotated[tuple[str, ...], _OneOrMany]
+Memory = Annotated[int, BeforeValidator(_memory, json_schema_input_type=str)]
+Cpus = Annotated[float, BeforeValidator(_cpus, json_schema_input_type=float)]
+YesOrNo = Annotated[bool, BeforeValidator(_yes_or_no, json_schema_input_type=bool)]
+AxisName = Annotated[str, AfterValidator(_axis)]
+AxisValues = Annotated[
+    tuple[Annotated[str, AfterValidator(_axis_value)], ...],
+    AfterValidator(_axis_values),
+    _Filled,
+    _OneOrMany,
+]
+Matrix = Annotated[dict[AxisName, AxisValues], AfterValidator(_axes)]
+Ends = Annotated[
+    tuple[Annotated[End, BeforeValidator(_end)], ...],
+    _Filled,
+    BeforeValidator(listed, json_schema_input_type=End | list[End]),
+]

@@ -55,6 +55,16 @@ class When(Value):
     )
 
 
+class StepWhen(When):
+    """Conditions of a step, all of which must hold."""
+
+    status: f.Ends = Field(
+        (f.End.SUCCESS,),
+        description="How what the step waits for has ended: `success` (the default), `failure` "
+        "(run only when something it waits for did not pass), or both.",
+    )
+
+
 def _whens(value: object) -> object:
     if value == []:
         raise f.failed("P014", "`when` is an empty list", "add an entry, or take it out")
@@ -64,6 +74,22 @@ def _whens(value: object) -> object:
 Whens = Annotated[
     tuple[When, ...], BeforeValidator(_whens, json_schema_input_type=When | list[When])
 ]
+
+
+StepWhens = Annotated[
+    tuple[StepWhen, ...], BeforeValidator(_whens, json_schema_input_type=StepWhen | list[StepWhen])
+]
+
+
+class Resources(Value):
+    """What a step may use, within the server's own bounds."""
+
+    memory: f.Memory | None = Field(
+        None, description="Memory of its container, like `512MiB`. Default: the server's bound."
+    )
+    cpus: f.Cpus | None = Field(
+        None, description="Processors, like `2` or `0.5`. Default: the server's bound."
+    )
 
 
 class FromBuild(Value):
@@ -130,8 +156,21 @@ class Test(Value):
     timeout: f.Seconds | None = Field(
         None, description="How long it may run, like `90s` or `10m`. Default: the pipeline's."
     )
-    when: Whens | None = Field(
+    when: StepWhens | None = Field(
         None, description="Leave the step out unless one of these entries matches."
+    )
+    matrix: f.Matrix | None = Field(
+        None,
+        description="Run the step once for each combination of these values, side by side. "
+        "`${matrix.<key>}` stands for a value in `image`, `CI_MATRIX_<KEY>` in the environment. "
+        "Who needs the step waits for all of them.",
+    )
+    allow_failure: f.YesOrNo = Field(
+        default=False,
+        description="Whether the run may pass, and what waits for the step go on, where it fails.",
+    )
+    resources: Resources | None = Field(
+        None, description="Less memory or processors than the server allows a step."
     )
 
 
@@ -152,7 +191,7 @@ class Push(Value):
     )
     needs: f.Needs | None = Field(None, description="As in `test`.")
     timeout: f.Seconds | None = Field(None, description="As in `test`.")
-    when: Whens | None = Field(None, description="As in `test`.")
+    when: StepWhens | None = Field(None, description="As in `test`.")
 
 
 _Builds = dict[

@@ -3,16 +3,28 @@
 from __future__ import annotations
 
 from pipelines.definition.fields import near
-from pipelines.definition.models import Build, Definition, FromBuild, Paths, Push, Test, When
+from pipelines.definition.models import (
+    Build,
+    Definition,
+    FromBuild,
+    Paths,
+    Push,
+    Resources,
+    StepWhen,
+    Test,
+    When,
+)
 from pipelines.values import Value
 
 PLACES: dict[str, type[Value]] = {
     "pipeline": Definition,
     "when": When,
+    "step_when": StepWhen,
     "path": Paths,
     "image": FromBuild,
     "build": Build,
     "test": Test,
+    "resources": Resources,
     "push": Push,
 }
 """Each place where keys stand, and the model that knows them."""
@@ -25,14 +37,11 @@ NOT_YET: dict[str, frozenset[str]] = {
     "build": frozenset({*_TEMPLATE, "secrets", "platforms"}),
     "test": frozenset(
         {
-            "matrix",
             "services",
             "cache",
             "reports",
             "artifacts",
             "retry",
-            "resources",
-            "allow_failure",
         }
     ),
     "push": frozenset(),
@@ -72,7 +81,12 @@ FOREIGN: dict[str, str] = {
     "pipeline": _STAGES,
     "uses": "there are no actions; write the commands themselves",
     "with": "there are no actions; write the commands themselves",
-    "continue-on-error": "here it is `allow_failure`, which is not supported yet",
+    "continue-on-error": "here it is `allow_failure`",
+    "soft_fail": "here it is `allow_failure`",
+    "strategy": "here it is `matrix`, straight in the step",
+    "parallel": "here it is `matrix`",
+    "failure": "`failure: ignore` is `allow_failure: true` here",
+    "mem_limit": "here it is `resources: {memory: 512MiB}`",
     "timeout-minutes": "here it is `timeout`, like `10m`",
     "timeout_in_minutes": "here it is `timeout`, like `10m`",
     "runs-on": "every step runs in a container; choose its `image`",
@@ -122,7 +136,7 @@ def meant(key: str) -> str | None:
 
 def hint(place: str, key: str) -> str:
     """What to write in place of a key that is unknown there."""
-    taught = FOREIGN | FOREIGN_IN_WHEN if place == "when" else FOREIGN
+    taught = FOREIGN | FOREIGN_IN_WHEN if place in ("when", "step_when") else FOREIGN
     if key in taught:
         return taught[key]
     if elsewhere := [other for other in PLACES if key in keys(other) or is_not_yet(other, key)]:

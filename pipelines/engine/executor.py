@@ -124,7 +124,7 @@ class EngineExecutor:
         self._started.add(step.key)
         stored = StoredOutput(output)
         return await self._guarded(
-            step, lambda active: self._follow(container, stored, running, taken, active)
+            step, lambda active: self._follow(step, stored, running, taken, active)
         )
 
     async def _guarded(self, step: Step, work: Callable[[_Active], Awaitable[Outcome]]) -> Outcome:
@@ -219,26 +219,26 @@ class EngineExecutor:
 
     async def _follow(
         self,
-        container: str,
+        step: Step,
         output: StoredOutput,
         running: Callable[[], None],
         taken: Mapping[int, int],
         active: _Active,
     ) -> Outcome:
-        step = active.running = RunningStep(
+        followed = active.running = RunningStep(
             engine=self._engine,
-            container=await found(self._engine, container),
+            container=await found(self._engine, self._found[step.key]),
             output=output,
-            limits=self._limits,
+            limits=self._limits.within(step.resources),
             interruption=active.interruption,
             watchdog=self._watchdog(),
             taken=taken,
         )
-        step.follow()
+        followed.follow()
         running()
         if active.interruption.requested:
-            step.terminate(active.grace)
-        return await step.outcome()
+            followed.terminate(active.grace)
+        return await followed.outcome()
 
     async def _work(
         self, step: Step, output: Output, running: Callable[[], None], active: _Active
@@ -309,7 +309,7 @@ class EngineExecutor:
                 engine=self._engine,
                 container=prepared,
                 output=session.output,
-                limits=self._limits,
+                limits=self._limits.within(step.resources),
                 interruption=active.interruption,
                 watchdog=session.watchdog,
             )

@@ -87,7 +87,7 @@ class StepContainers:
         engine = self.engine
         engine.ends.listen()
         config = host_config(
-            self.limits,
+            self.limits.within(step.resources),
             network=network,
             volume=self.volume,
             runtime=engine.runtime,

@@ -251,7 +251,10 @@ def test_a_problem_names_the_file() -> None:
         ),
         (
             "build: {x: {args: {A: '${matrix.b}'}}}",
-            "1:23 P011 `${matrix.b}` is not supported yet: take it out",
+            (
+                "1:23 P028 unknown placeholder `${matrix.b}`: there are ${branch}, ${tag}, ${sha}, "
+                "${short_sha}, ${run}"
+            ),
         ),
         ("build: {x: [a]}", "1:9 P013 `build.x` is a list: it wants keys and values"),
         ("build:", "1:1 P014 `build` is empty: it wants keys and values"),
@@ -272,7 +275,56 @@ def test_a_mistake_is_told_with_its_place_and_what_would_be_right(text: str, tol
         ("{commands: [a, ~]}", "3:24 P014 `test.unit.commands` is empty: it wants a text"),
         ("{commands: ['']}", "3:21 P014 the command is empty: None"),
         ("{commands: a, services: {}}", "3:23 P011 `services` is not supported yet: take it out"),
-        ("{commands: a, matrix: {}}", "3:23 P011 `matrix` is not supported yet: take it out"),
+        (
+            "{commands: a, matrix: {}}",
+            '3:23 P014 the matrix is empty: `matrix: {python: ["3.12", "3.13"]}`',
+        ),
+        (
+            "{commands: a, matrix: {a: [1, 1]}}",
+            "3:32 P053 `1` stands twice in one matrix key: take one out",
+        ),
+        (
+            "{commands: a, matrix: {a: 'x y'}}",
+            (
+                "3:35 P053 `x y` cannot be a matrix value: letters, digits, `.`, `_`, `+` and `-`, "
+                "at most 24: it becomes part of a name"
+            ),
+        ),
+        (
+            "{commands: a, matrix: {A: [1]}}",
+            (
+                "3:32 P053 `A` cannot be a matrix key: lower-case letters, digits and `_`, at most "
+                "32, a letter first"
+            ),
+        ),
+        (
+            "{commands: a, matrix: {a: [1]}, image: 'b:${matrix.c}'}",
+            "3:48 P028 unknown placeholder `${matrix.c}`: there are ${matrix.a}",
+        ),
+        (
+            "{commands: a, image: 'b:${matrix.c}'}",
+            "3:30 P028 unknown placeholder `${matrix.c}`: add a `matrix` to the step",
+        ),
+        (
+            "{commands: a, allow_failure: yes}",
+            "3:38 P052 `yes` is neither `true` nor `false`: write `true`",
+        ),
+        (
+            "{commands: a, resources: {memory: 1}}",
+            "3:43 P050 '1' is no size; write one like 512MiB or 2GiB: None",
+        ),
+        (
+            "{commands: a, resources: {cpus: none}}",
+            "3:41 P051 `none` is no number of CPUs: write it like `2` or `0.5`",
+        ),
+        (
+            "{commands: a, resources: {cpu: 1}}",
+            "3:35 P010 unknown key `cpu`: did you mean `cpus`?",
+        ),
+        (
+            "{commands: a, when: {status: always}}",
+            "3:38 P054 unknown status `always`: `[success, failure]` is both",
+        ),
         (
             "{commands: a, privileged: on}",
             ("3:23 P010 unknown key `privileged`: steps never reach the machine they run on"),

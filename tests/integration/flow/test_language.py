@@ -1,0 +1,106 @@
+"""Keys of the pipeline file, each seen to do on the engine what the reference says."""
+
+from __future__ import annotations
+
+from pipelines.progress import State
+from tests.integration.flow.conftest import Flow, server_parts
+
+__all__ = ["server_parts"]
+
+
+def ran(flow: Flow, definition: str) -> tuple[int, dict[str, State]]:
+    """Push a repository with that definition; its run, and how the steps ended."""
+    sha = flow.push({".lading.yml": definition.replace("IMAGE", flow.image)})
+    run = flow.run_of(flow.tell_github(sha))
+    flow.server.ended(run)
+    return run, flow.server.states(run)
+
+
+def test_a_matrix_runs_each_combination_with_its_own_values(flow: Flow) -> None:
+    run, states = ran(
+        flow,
+        """\
+test:
+  unit:
+    image: IMAGE
+    matrix: {shell: [ash, sh], level: [a]}
+    commands: echo "shell is $CI_MATRIX_SHELL at $CI_MATRIX_LEVEL in $CI_STEP"
+  after:
+    image: IMAGE
+    needs: test.unit
+    commands: echo all
+""",
+    )
+    assert states == {
+        "test.unit (ash, a)": State.SUCCESS,
+        "test.unit (sh, a)": State.SUCCESS,
+        "test.after": State.SUCCESS,
+    }
+    assert "shell is ash at a in unit\n" in flow.server.log(run, "test.unit (ash, a)")
+    assert "shell is sh at a in unit\n" in flow.server.log(run, "test.unit (sh, a)")
+
+
+def test_a_failure_that_is_allowed_stops_nothing_and_is_told(flow: Flow) -> None:
+    run, states = ran(
+        flow,
+        """\
+test:
+  lint: {image: IMAGE, commands: exit 3, allow_failure: true}
+  unit: {image: IMAGE, commands: "true", needs: test.lint}
+""",
+    )
+    assert states == {"test.lint": State.FAILURE, "test.unit": State.SUCCESS}
+    ended = flow.server.run(run)
+    assert ended.state is State.SUCCESS
+    assert ended.sentence.startswith("1 step passed, 1 failed and may,")
+
+
+def test_a_step_for_failures_runs_after_one_and_only_then(flow: Flow) -> None:
+    definition = """\
+test:
+  unit: {image: IMAGE, commands: exit CODE}
+  report: {image: IMAGE, commands: echo told, needs: test.unit, when: {status: failure}}
+  always: {image: IMAGE, commands: echo tidy, needs: test.unit, when: {status: [success, failure]}}
+"""
+    run, failed = ran(flow, definition.replace("CODE", "1"))
+    assert failed == {
+        "test.unit": State.FAILURE,
+        "test.report": State.SUCCESS,
+        "test.always": State.SUCCESS,
+    }
+    assert flow.server.run(run).state is State.FAILURE
+    run, passed = ran(flow, definition.replace("CODE", "0"))
+    assert passed == {
+        "test.unit": State.SUCCESS,
+        "test.report": State.SKIPPED,
+        "test.always": State.SUCCESS,
+    }
+    assert flow.server.run(run).state is State.SUCCESS
+
+
+def test_a_step_gets_no_more_memory_than_it_asks_for(flow: Flow) -> None:
+    run, states = ran(
+        flow,
+        """\
+test:
+  greedy:
+    image: IMAGE
+    resources: {memory: 16MiB, cpus: 0.5}
+    commands: head -c 64m /dev/zero | tail
+""",
+    )
+    assert states == {"test.greedy": State.FAILURE}
+    assert "out of memory (limit 16 MiB)" in flow.server.run(run).sentence
+
+
+def test_a_step_that_asks_for_more_than_the_server_allows_is_told_its_bound(flow: Flow) -> None:
+    sha = flow.push(
+        {
+            ".lading.yml": f"test: {{a: {{image: {flow.image}, commands: b, "
+            "resources: {memory: 64GiB}}}"
+        }
+    )
+    run = flow.run_of(flow.tell_github(sha))
+    ended = flow.server.ended(run)
+    assert ended.state is State.ERROR
+    assert "asks for 64 GiB of memory; this server allows a step 256 MiB" in ended.sentence
