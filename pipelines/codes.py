@@ -93,7 +93,7 @@ CODES: dict[str, Explanation] = {
     ),
     "P021": _explain(
         "unknown event",
-        "`event` takes push, pull_request, tag and manual.",
+        "`event` takes push, pull_request, tag, schedule and manual.",
         "Use one of these words.",
     ),
     "P022": _explain(
@@ -210,6 +210,34 @@ CODES: dict[str, Explanation] = {
         "beyond the server's bounds",
         "A step asks for more memory or processors than the server allows any step.",
         "Ask for less, or have the server's `worker.memory` or `worker.cpus` raised.",
+    ),
+    "P056": _explain(
+        "bad schedule",
+        "`cron` is a line as crontab writes it, with five fields, whose times come and are five "
+        "minutes apart at least.",
+        "Mend the line; `0 3 * * *` is 03:00 every day.",
+    ),
+    "P057": _explain(
+        "unknown time zone",
+        "Time zones are named as in the IANA database: `Europe/Berlin`, `UTC`.",
+        "Write such a name.",
+    ),
+    "P058": _explain(
+        "unknown word",
+        "The key takes one of a few words; the hint names them.",
+        "Use one of them.",
+    ),
+    "P059": _explain(
+        "bad input",
+        "An input's options belong to the type `choice`, and its default must be a value that the "
+        "input takes.",
+        "Mend the input's type, options or default.",
+    ),
+    "P060": _explain(
+        "keys that do not go together",
+        "`cron` stands in an entry with `event: schedule` and nothing else, `inputs` in one with "
+        "`event: manual`.",
+        "Give them an entry of their own.",
     ),
     "P090": _explain(
         "name taken",

@@ -167,7 +167,9 @@ def _where(owner: _Place) -> str:
     if owner and owner[0] in tuple(STAGE_ORDER):
         place, within = str(owner[0]), owner[2:]
     if within and within[0] == "when":
-        return "path" if "path" in within else "when" if place == "pipeline" else "step_when"
+        if "path" in within:
+            return "path"
+        return "step_when" if place != "pipeline" else "input" if "inputs" in within else "when"
     if within and within[0] == "resources":
         return "resources"
     return "image" if within and within[0] == "image" else place

@@ -18,6 +18,8 @@ PLACEHOLDERS: dict[str, str] = {
 
 MATRIX = "matrix."
 """How the names begin of a step's own matrix values: `${matrix.python}`."""
+INPUTS = "inputs."
+"""How the names begin of what a person gave: `${inputs.level}`."""
 
 RUN = "${run}"
 """Stays in a plan until `planning.bind`, because a run has no number before it is stored."""

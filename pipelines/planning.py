@@ -10,7 +10,7 @@ import itertools
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 
-from pipelines import placeholders, references
+from pipelines import inputs, placeholders, references
 from pipelines.definition.fields import End
 from pipelines.definition.models import Definition, FromBuild, Push, StepWhen, Test
 from pipelines.durations import format_size
@@ -43,11 +43,12 @@ _NO_TAG = "left out: none of its tags has a value for this {kind}; give it other
 
 VARIABLES: dict[str, str] = {
     "CI": "`true`",
-    "CI_EVENT": "what happened: `push`, `pull_request`, `tag` or `manual`",
+    "CI_EVENT": "what happened: `push`, `pull_request`, `tag`, `schedule` or `manual`",
     "CI_REPO": "the repository, `owner/name`",
     "CI_PIPELINE": "the pipeline's name",
     "CI_STAGE": "the stage",
     "CI_STEP": "the step's name",
+    "CI_INPUT_<NAME>": "the value of each of the pipeline's `inputs` that has one",
     "CI_MATRIX_<KEY>": "the value of each key of the step's `matrix`",
     "CI_RUN": "the run's number",
     "CI_ATTEMPT": "the attempt's number, from 1",
@@ -102,7 +103,9 @@ def plan(
         changed: Paths that changed, for the `when` of steps; None where that is not known.
 
     Raises:
-        DefinitionInvalidError: The event gives an image a name that is none.
+        DefinitionInvalidError: The event gives an image a name that is none, or a step asks for
+            more than the defaults allow.
+        InputsInvalidError: A person gave inputs that the definition does not take.
     """
     return _Planner(definition, event, defaults, changed).plan(committed_at)
 
@@ -123,9 +126,11 @@ class _Planner:
         self._defaults = defaults
         self._timeout = definition.timeout or defaults.timeout
         self._problems: list[Problem] = []
-        self._common = _variables(definition, event)
-        self._raw = _values(event)
-        self._slugs = _slugs(event)
+        given = inputs.values(definition, event)
+        self._common = _variables(definition, event) | _input_variables(given)
+        filled = {f"{placeholders.INPUTS}{name}": value for name, value in given.items()}
+        self._raw = {**_values(event), **filled}
+        self._slugs = {**_slugs(event), **filled}
         self._spread = {
             _key(Stage.TEST, name): [_key(Stage.TEST, each.name) for each in _variants(name, test)]
             for name, test in definition.test.items()
@@ -333,6 +338,10 @@ def _variables(definition: Definition, event: Event) -> dict[str, str]:
         "CI_SOURCE_BRANCH": event.source_branch,
     }
     return {name: _clean(value) for name, value in found.items() if value}
+
+
+def _input_variables(given: Mapping[str, str | None]) -> dict[str, str]:
+    return {f"CI_INPUT_{name.upper()}": _clean(value) for name, value in given.items() if value}
 
 
 def _values(event: Event) -> Mapping[str, str | None]:

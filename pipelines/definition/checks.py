@@ -80,7 +80,9 @@ def check(root: Node) -> list[Problem]:
         hint = "split it into several files in `.lading/`"
         mark = outlines[min(MAX_STEPS, len(outlines) - 1)].name.mark
         return [problem("P031", f"{count} steps; there may be {MAX_STEPS}", mark, hint)]
-    faults = chain(_needs(outlines), _images(outlines), _axes(outlines), _circle(outlines))
+    faults = chain(
+        _needs(outlines), _images(outlines), _axes(outlines), _inputs(root), _circle(outlines)
+    )
     return list(islice(faults, MAX_PROBLEMS))
 
 
@@ -182,6 +184,40 @@ def _axes(outlines: list[_Outline]) -> Iterator[Problem]:
                 hint = f"there are {told}" if told else "add a `matrix` to the step"
                 message = f"unknown placeholder `${{{shown(name)}}}`"
                 yield problem("P028", message, outline.named.mark, hint)
+
+
+def _inputs(root: Node) -> Iterator[Problem]:
+    """Placeholders of inputs that the file does not have."""
+    known = set(_input_names(root))
+    for text in _all_texts([_entry(root, stage) for stage in STAGE_ORDER]):
+        for name in placeholders.names(text.text):
+            wanted = name.removeprefix(placeholders.INPUTS)
+            if wanted != name and wanted not in known:
+                told = ", ".join(f"${{{placeholders.INPUTS}{each}}}" for each in sorted(known))
+                hint = (
+                    f"there are {told}" if told else "name it in `when: {event: manual, inputs: …}`"
+                )
+                message = f"unknown placeholder `${{{shown(name)}}}`"
+                yield problem("P028", message, text.mark, hint)
+
+
+def _input_names(root: Node) -> Iterator[str]:
+    when = _entry(root, "when")
+    for entry in when.items if isinstance(when, Items) else (when,):
+        inputs = _entry(entry, "inputs")
+        if isinstance(inputs, Entries):
+            yield from inputs.entries
+
+
+def _all_texts(nodes: list[Node | None]) -> Iterator[_Named]:
+    """Every text below the nodes but commands, which hold no placeholders."""
+    while nodes:
+        node = nodes.pop()
+        if isinstance(node, Entries):
+            nodes += [each for key, (_, each) in node.entries.items() if key != "commands"]
+        elif node is not None:
+            nodes += node.items if isinstance(node, Items) else ()
+            yield from _texts(node) if isinstance(node, Scalar) else ()
 
 
 def _choice(wanted: str, builds: list[str]) -> str:

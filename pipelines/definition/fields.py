@@ -15,7 +15,7 @@ from typing import Annotated, LiteralString
 from pydantic import AfterValidator, BeforeValidator
 from pydantic_core import PydanticCustomError
 
-from pipelines import placeholders, references
+from pipelines import cron, placeholders, references
 from pipelines.durations import parse_duration, parse_size
 from pipelines.events import EventKind
 
@@ -24,6 +24,8 @@ MAX_TIMEOUT = 7 * 86400.0
 MAX_COMMANDS = 100_000
 """Bytes of one step's commands."""
 MAX_PATTERN = 200
+MAX_SHORT = 500
+"""Characters of an input's value or description."""
 MIN_MEMORY = 6 * 2**20
 """Bytes; what container engines want at the least."""
 MAX_AXES = 3
@@ -35,6 +37,8 @@ _PIPELINE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}", re.ASCII)
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*", re.ASCII)
 _AXIS = re.compile(r"[a-z][a-z0-9_]{0,31}", re.ASCII)
 _AXIS_VALUE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]{0,23}", re.ASCII)
+NUMBER = re.compile(r"-?[0-9]{1,15}(?:\.[0-9]{1,9})?", re.ASCII)
+"""What an input of type `number` takes."""
 _CPUS = re.compile(r"[0-9]{1,4}(?:\.[0-9]{1,3})?", re.ASCII)
 _STAGE_TARGET = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}", re.ASCII)
 _FOREIGN_EVENTS = {
@@ -42,13 +46,13 @@ _FOREIGN_EVENTS = {
     "merge_requests": "pull_request",
     "merge_request_event": "pull_request",
     "workflow_dispatch": "manual",
+    "cron": "schedule",
+    "scheduled": "schedule",
     "web": "manual",
     "release": "tag",
     "tags": "tag",
     "branch": "push",
 }
-_FUTURE_EVENTS = ("schedule",)
-_FUTURE_PLACEHOLDERS = ("inputs.",)
 
 
 class Empty:
@@ -146,7 +150,7 @@ _YES_OR_NO = {"true": True, "false": False}
 def _axis(text: str) -> str:
     if _AXIS.fullmatch(text) is None:
         hint = "lower-case letters, digits and `_`, at most 32, a letter first"
-        raise failed("P053", f"`{shown(text)}` cannot be a matrix key", hint)
+        raise failed("P053", f"`{shown(text)}` cannot be a key here", hint)
     return text
 
 
@@ -174,6 +178,51 @@ def _axes(matrix: dict[str, tuple[str, ...]]) -> dict[str, tuple[str, ...]]:
     return matrix
 
 
+def _cron(text: str) -> str:
+    try:
+        cron.check(text)
+    except ValueError as error:
+        hint = 'minute, hour, day of month, month, day of week: `"0 3 * * *"` is 03:00 every day'
+        raise failed("P056", shown(str(error), 160), hint) from None
+    return " ".join(text.split())
+
+
+def _timezone(text: str) -> str:
+    try:
+        cron.zone(text)
+    except ValueError as error:
+        raise failed("P057", shown(str(error), 120), "a name like `Europe/Berlin`") from None
+    return text
+
+
+class Missed(StrEnum):
+    """The words of `when: missed:`."""
+
+    LATEST = "latest"
+    SKIP = "skip"
+
+
+class InputKind(StrEnum):
+    """The words of an input's `type`."""
+
+    TEXT = "text"
+    NUMBER = "number"
+    BOOLEAN = "boolean"
+    CHOICE = "choice"
+
+
+def _word(kind: type[StrEnum], what: str) -> Callable[[object], object]:
+    """Takes the words of an enumeration, and teaches them."""
+
+    def check(value: object) -> object:
+        if not isinstance(value, str) or value in tuple(kind):
+            return value
+        message = f"unknown {what} `{shown(value)}`"
+        raise failed("P058", message, near(value, kind) or f"one of {', '.join(kind)}")
+
+    return check
+
+
 def _named(pattern: re.Pattern[str], what: str) -> Callable[[str], str]:
     def check(text: str) -> str:
         if pattern.fullmatch(text) is None:
@@ -189,10 +238,8 @@ def _named(pattern: re.Pattern[str], what: str) -> Callable[[str], str]:
 def _event(value: object) -> object:
     if not isinstance(value, str) or value in tuple(EventKind):
         return value
-    if value in _FUTURE_EVENTS:
-        raise failed("P011", f"event `{value}` is not supported yet", "take it out")
     hint = f"here it is `{_FOREIGN_EVENTS[value]}`" if value in _FOREIGN_EVENTS else None
-    choice = "one of push, pull_request, tag, manual"
+    choice = "one of push, pull_request, tag, schedule, manual"
     raise failed(
         "P021", f"unknown event `{shown(value)}`", hint or near(value, EventKind) or choice
     )
@@ -231,6 +278,12 @@ def _text(value: object) -> object:
     return "" if value is EMPTY else value
 
 
+def _short(text: str) -> str:
+    if len(text) > MAX_SHORT:
+        raise failed("P059", f"the text is longer than {MAX_SHORT} characters")
+    return text
+
+
 def _path(text: str) -> str:
     if text.startswith("/") or ".." in text.split("/"):
         hint = "a path from the repository's root, without `..`"
@@ -251,10 +304,10 @@ def _target(text: str) -> str:
 def with_placeholders(text: str, *, matrix: bool = False) -> str:
     """The text as it is, its placeholders all known; those of a matrix only where it may be."""
     for name in placeholders.names(text):
-        if name.startswith(_FUTURE_PLACEHOLDERS):
-            raise failed("P011", f"`${{{shown(name)}}}` is not supported yet", "take it out")
-        if name.startswith(placeholders.MATRIX) and matrix:
-            continue  # the checks know which keys the step's matrix has
+        if name.startswith(placeholders.INPUTS) or (
+            name.startswith(placeholders.MATRIX) and matrix
+        ):
+            continue  # the checks know which inputs there are, and which keys the step's matrix has
         if name not in placeholders.PLACEHOLDERS:
             known = ", ".join(f"${{{known}}}" for known in placeholders.PLACEHOLDERS)
             hint = near(name, placeholders.PLACEHOLDERS) or f"there are {known}"
@@ -346,6 +399,12 @@ AxisValues = Annotated[
     _OneOrMany,
 ]
 Matrix = Annotated[dict[AxisName, AxisValues], AfterValidator(_axes)]
+ShortText = Annotated[str, AfterValidator(_short), _Scalar]
+CronLine = Annotated[str, AfterValidator(_cron)]
+TimeZone = Annotated[str, AfterValidator(_timezone)]
+MissedWord = Annotated[Missed, BeforeValidator(_word(Missed, "word for missed times"))]
+InputWord = Annotated[InputKind, BeforeValidator(_word(InputKind, "type of an input"))]
+InputName = Annotated[str, AfterValidator(_axis)]
 Ends = Annotated[
     tuple[Annotated[End, BeforeValidator(_end)], ...],
     _Filled,

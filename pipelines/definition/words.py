@@ -7,18 +7,20 @@ from pipelines.definition.models import (
     Build,
     Definition,
     FromBuild,
+    Input,
     Paths,
+    PipelineWhen,
     Push,
     Resources,
     StepWhen,
     Test,
-    When,
 )
 from pipelines.values import Value
 
 PLACES: dict[str, type[Value]] = {
     "pipeline": Definition,
-    "when": When,
+    "when": PipelineWhen,
+    "input": Input,
     "step_when": StepWhen,
     "path": Paths,
     "image": FromBuild,
@@ -33,7 +35,6 @@ _TEMPLATE = ("template", "version", "base", "packages", "dependencies", "steps",
 
 NOT_YET: dict[str, frozenset[str]] = {
     "pipeline": frozenset({"concurrency", "deploy"}),
-    "when": frozenset({"cron", "inputs"}),
     "build": frozenset({*_TEMPLATE, "secrets", "platforms"}),
     "test": frozenset(
         {

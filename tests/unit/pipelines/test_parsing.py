@@ -167,8 +167,75 @@ def test_a_problem_names_the_file() -> None:
         ),
         ("concurrency: {group: a}", "1:1 P011 `concurrency` is not supported yet: take it out"),
         ("deploy: {}", "1:1 P011 `deploy` is not supported yet: take it out"),
-        ("when: {cron: x}", "1:8 P011 `cron` is not supported yet: take it out"),
-        ("when: {event: schedule}", "1:15 P011 event `schedule` is not supported yet: take it out"),
+        (
+            "when: {event: schedule, cron: x}",
+            (
+                "1:31 P056 `x` does not have crontab's five fields: minute, hour, day of month, "
+                'month, day of week: `"0 3 * * *"` is 03:00 every day'
+            ),
+        ),
+        (
+            "when: {event: schedule, cron: '* * * * *'}",
+            (
+                "1:31 P056 `* * * * *` comes more often than every 5 minutes: minute, hour, day of "
+                'month, month, day of week: `"0 3 * * *"` is 03:00 every day'
+            ),
+        ),
+        (
+            "when: {event: schedule, cron: '0 0 31 2 *'}",
+            (
+                "1:31 P056 `0 0 31 2 *`: bad day-of-month: minute, hour, day of month, month, day "
+                'of week: `"0 3 * * *"` is 03:00 every day'
+            ),
+        ),
+        (
+            "when: {event: schedule}",
+            '1:1 P060 `event: schedule` has no `cron`: `cron: "0 3 * * *"`',
+        ),
+        (
+            "when: {cron: '0 3 * * *'}",
+            (
+                "1:1 P060 `cron` goes with `event: schedule` alone: "
+                "give the schedule an entry of its own"
+            ),
+        ),
+        (
+            "when: {event: schedule, cron: '0 3 * * *', timezone: Mars}",
+            "1:54 P057 `Mars` is no time zone: a name like `Europe/Berlin`",
+        ),
+        (
+            "when: {event: schedule, cron: '0 3 * * *', missed: lates}",
+            "1:52 P058 unknown word for missed times `lates`: did you mean `latest`?",
+        ),
+        (
+            "when: {event: push, inputs: {a: {}}}",
+            (
+                "1:1 P060 `inputs` go with `event: manual`: "
+                "give the inputs an entry with `event: manual`"
+            ),
+        ),
+        (
+            "when: {event: manual, inputs: {a: {type: bool}}}",
+            "1:42 P058 unknown type of an input `bool`: did you mean `boolean`?",
+        ),
+        (
+            "when: {event: manual, inputs: {a: {type: choice}}}",
+            (
+                "1:32 P059 `options` and the type `choice` go together: "
+                "`{type: choice, options: [smoke, full]}`"
+            ),
+        ),
+        (
+            "when: {event: manual, inputs: {a: {type: number, default: x}}}",
+            "1:32 P059 the default `x` is no number: give one that fits",
+        ),
+        (
+            "test: {a: {image: 'b:${inputs.c}', commands: d}}",
+            (
+                "1:19 P028 unknown placeholder `${inputs.c}`: "
+                "name it in `when: {event: manual, inputs: …}`"
+            ),
+        ),
         (
             "when: {event: [push, pul_request]}",
             ("1:22 P021 unknown event `pul_request`: did you mean `pull_request`?"),
@@ -179,7 +246,7 @@ def test_a_problem_names_the_file() -> None:
         ),
         (
             "when: {event: xyz}",
-            "1:15 P021 unknown event `xyz`: one of push, pull_request, tag, manual",
+            "1:15 P021 unknown event `xyz`: one of push, pull_request, tag, schedule, manual",
         ),
         ("when: {event: {a: b}}", "1:8 P013 `when.event` is keys: it wants a list"),
         ("when: []", "1:1 P014 `when` is an empty list: add an entry, or take it out"),
@@ -293,7 +360,7 @@ def test_a_mistake_is_told_with_its_place_and_what_would_be_right(text: str, tol
         (
             "{commands: a, matrix: {A: [1]}}",
             (
-                "3:32 P053 `A` cannot be a matrix key: lower-case letters, digits and `_`, at most "
+                "3:32 P053 `A` cannot be a key here: lower-case letters, digits and `_`, at most "
                 "32, a letter first"
             ),
         ),

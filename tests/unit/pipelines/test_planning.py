@@ -1,11 +1,13 @@
 from __future__ import annotations
 
+import re
 import time
 from datetime import UTC, datetime, timedelta, timezone
 
 import pytest
 
 from pipelines.events import Event
+from pipelines.inputs import InputsInvalidError, refuse_unknown
 from pipelines.plan import (
     BuildWork,
     BuiltImageRef,
@@ -211,13 +213,16 @@ def test_a_pull_request_and_a_tag_give_theirs() -> None:
 
 
 def test_every_variable_is_in_the_table_and_no_other() -> None:
-    text = "test: {a: {image: b, commands: c, matrix: {key: x}}}"
+    text = (
+        "when: {event: [manual, push], inputs: {name: {default: x}}}\n"
+        "test: {a: {image: b, commands: c, matrix: {key: x}}}"
+    )
     given = {
         name
         for event in (PUSH, PULL, TAG)
         for name in bind(planned(text, event), run=1, attempt=1).steps[0].env
     }
-    assert given == {name.replace("<KEY>", "KEY") for name in VARIABLES}
+    assert given == {re.sub("[<>]", "", name) for name in VARIABLES}
 
 
 def test_a_steps_variables_go_over_the_pipelines() -> None:
@@ -403,3 +408,41 @@ def test_a_step_that_asks_for_more_than_the_server_allows_is_a_problem() -> None
 def test_what_a_step_asks_for_within_bounds_stands_in_the_plan() -> None:
     made = planned("test: {a: {image: b, commands: c, resources: {memory: 64MiB, cpus: 0.5}}}")
     assert made.steps[0].resources == Resources(memory=2**26, cpus=0.5)
+
+
+ASKING = """\
+when: [{event: manual, inputs: {level: {type: choice, options: [smoke, full], default: smoke},
+  count: {type: number}}}, {event: push}]
+test: {a: {image: "b:${inputs.level}", commands: c}}
+"""
+
+
+def by_hand(**inputs: str) -> Event:
+    return MANUAL.model_copy(update={"inputs": inputs})
+
+
+def test_what_a_person_gave_reaches_steps_as_environment_and_in_place_of_placeholders() -> None:
+    made = planned(ASKING, by_hand(level="full", count="3")).steps[0]
+    assert isinstance(made.work, CommandsWork)
+    assert made.work.image == NamedImage(name="b:full")
+    assert (made.env["CI_INPUT_LEVEL"], made.env["CI_INPUT_COUNT"]) == ("full", "3")
+
+
+def test_without_a_person_an_input_has_its_default_or_nothing() -> None:
+    made = planned(ASKING, PUSH).steps[0]
+    assert made.env["CI_INPUT_LEVEL"] == "smoke"
+    assert "CI_INPUT_COUNT" not in made.env
+
+
+def test_every_input_that_does_not_fit_is_told() -> None:
+    with pytest.raises(InputsInvalidError) as raised:
+        planned(ASKING, by_hand(level="deep"))
+    assert raised.value.faults == (
+        "input `level` of default: `deep` is none of smoke, full",
+        "input `count` of default has no default: give it a value",
+    )
+
+
+def test_an_input_that_no_pipeline_takes_is_told() -> None:
+    with pytest.raises(InputsInvalidError, match="there is no input `lvl`: there are count, level"):
+        refuse_unknown([defined(ASKING)], {"lvl": "x"})
