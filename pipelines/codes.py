@@ -239,6 +239,17 @@ CODES: dict[str, Explanation] = {
         "`event: manual`.",
         "Give them an entry of their own.",
     ),
+    "P061": _explain(
+        "bad secret name",
+        "Secrets are named in lower case with letters, digits and `_`, 63 at most.",
+        "Use the name that `lading secret list` shows.",
+    ),
+    "P062": _explain(
+        "secret for every step",
+        "`env` of the whole pipeline holds texts alone: a secret reaches only the steps that name "
+        "it.",
+        "Name it in the `env` of the steps that need it.",
+    ),
     "P090": _explain(
         "name taken",
         "Two pipeline files of the repository have the same name, so their statuses would be one.",

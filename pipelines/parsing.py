@@ -172,6 +172,8 @@ def _where(owner: _Place) -> str:
         return "step_when" if place != "pipeline" else "input" if "inputs" in within else "when"
     if within and within[0] == "resources":
         return "resources"
+    if within and within[0] == "env":
+        return "secret"
     return "image" if within and within[0] == "image" else place
 
 

@@ -91,6 +91,8 @@ class Step(Value):
     timeout: float
     """Seconds."""
     env: dict[str, str] = {}
+    secrets: dict[str, str] = {}
+    """Environment variables whose values are secrets, each with the secret's name."""
     after_success: bool = True
     """Whether it runs where everything it needs has passed."""
     after_failure: bool = False

@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 
 from pipelines import inputs, placeholders, references
 from pipelines.definition.fields import End
-from pipelines.definition.models import Definition, FromBuild, Push, StepWhen, Test
+from pipelines.definition.models import Definition, FromBuild, FromSecret, Push, StepWhen, Test
 from pipelines.durations import format_size
 from pipelines.events import Event, EventKind
 from pipelines.matching import Changed, ends, left_out
@@ -215,9 +215,15 @@ class _Planner:
         step = self._step(Stage.TEST, variant.name, test.timeout, work)
         own = {"CI_STAGE": step.stage.value, "CI_STEP": name}
         own |= {f"CI_MATRIX_{axis.upper()}": value for axis, value in variant.values.items()}
+        secrets = {
+            k: text.from_secret for k, text in test.env.items() if isinstance(text, FromSecret)
+        }
+        texts = {name: text for name, text in test.env.items() if isinstance(text, str)}
+        common = {k: text for k, text in self._definition.env.items() if k not in secrets}
         return step.model_copy(
             update={
-                "env": self._definition.env | test.env | self._common | own,
+                "env": common | texts | self._common | own,
+                "secrets": secrets,
                 "allow_failure": test.allow_failure,
                 "resources": self._resources(name, test),
                 **self._after(test.when),

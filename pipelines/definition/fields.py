@@ -35,6 +35,7 @@ MAX_AXIS = 32
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,62}", re.ASCII)
 _PIPELINE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}", re.ASCII)
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*", re.ASCII)
+SECRET_NAME = re.compile(r"[a-z][a-z0-9_]{0,62}", re.ASCII)
 _AXIS = re.compile(r"[a-z][a-z0-9_]{0,31}", re.ASCII)
 _AXIS_VALUE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]{0,23}", re.ASCII)
 NUMBER = re.compile(r"-?[0-9]{1,15}(?:\.[0-9]{1,9})?", re.ASCII)
@@ -272,10 +273,22 @@ def _own_variable(text: str) -> str:
 
 
 def _text(value: object) -> object:
-    """Nothing is the empty text; a secret is not supported yet."""
-    if isinstance(value, dict) and "from_secret" in value:
-        raise failed("P011", "`from_secret` is not supported yet", "take it out")
+    """Nothing is the empty text."""
     return "" if value is EMPTY else value
+
+
+def _no_secret(value: object) -> object:
+    if isinstance(value, dict) and "from_secret" in value:
+        hint = "name it in the `env` of each step that needs it"
+        raise failed("P062", "a secret for every step", hint)
+    return value
+
+
+def _secret_name(text: str) -> str:
+    if SECRET_NAME.fullmatch(text) is None:
+        hint = "lower-case letters, digits and `_`, at most 63, a letter first"
+        raise failed("P061", f"`{shown(text)}` cannot be a secret's name", hint)
+    return text
 
 
 def _short(text: str) -> str:
@@ -379,6 +392,8 @@ Patterns = Annotated[tuple[Pattern, ...], _Filled, _OneOrMany]
 Variable = Annotated[str, AfterValidator(_own_variable), AfterValidator(_variable)]
 Argument = Annotated[str, AfterValidator(_variable)]
 Text = Annotated[str, _Scalar]
+PlainText = Annotated[Text, BeforeValidator(_no_secret)]
+SecretName = Annotated[str, AfterValidator(_secret_name)]
 ArgumentText = Annotated[str, AfterValidator(with_placeholders), _Scalar]
 RepositoryPath = Annotated[str, AfterValidator(_path)]
 BuildTarget = Annotated[str, AfterValidator(_target)]

@@ -175,13 +175,29 @@ class FromBuild(Value):
     build: str = Field(alias="from", description="The step as `build.name`.")
 
 
-def _image_shape(value: object) -> str:
-    return "text" if isinstance(value, str) else "mapping"
+class FromSecret(Value):
+    """A secret of the repository or the server, by its name."""
+
+    from_secret: f.SecretName = Field(
+        description="Its name, as `lading secret set` was told. A pull request from a fork gets "
+        "none."
+    )
+
+
+def _shape(value: object) -> str:
+    return "mapping" if isinstance(value, dict | Value) else "text"
+
+
+AnyText = Annotated[
+    Annotated[f.Text, Tag("text")] | Annotated[FromSecret, Tag("mapping")],
+    Discriminator(_shape),
+]
+"""A text, or where a secret one comes from."""
 
 
 AnyImage = Annotated[
     Annotated[f.ImageName, Tag("text")] | Annotated[FromBuild, Tag("mapping")],
-    Discriminator(_image_shape),
+    Discriminator(_shape),
 ]
 
 
@@ -221,8 +237,10 @@ class Test(Value):
     commands: f.Commands = Field(
         description="Run one after the other in one shell (`sh -e`); one text or a list."
     )
-    env: dict[f.Variable, f.Text] = Field(
-        {}, description="Environment variables of this step, over those of the pipeline."
+    env: dict[f.Variable, AnyText] = Field(
+        {},
+        description="Environment variables of this step, over those of the pipeline: texts, or "
+        "`{from_secret: name}`.",
     )
     needs: f.Needs | None = Field(
         None,
@@ -289,8 +307,10 @@ class Definition(Value):
         description="When a run starts. Entries are alternatives; the keys of one entry must all "
         "hold. Default: on `push`, `pull_request` and `tag`. A person may start it always.",
     )
-    env: dict[f.Variable, f.Text] = Field(
-        {}, description="Environment variables of every test step."
+    env: dict[f.Variable, f.PlainText] = Field(
+        {},
+        description="Environment variables of every test step. Secrets stand in the `env` of the "
+        "steps that need them.",
     )
     timeout: f.Seconds | None = Field(
         None, description="How long a run may take, like `30m`. Default: the server's."

@@ -7,6 +7,7 @@ from pipelines.definition.models import (
     Build,
     Definition,
     FromBuild,
+    FromSecret,
     Input,
     Paths,
     PipelineWhen,
@@ -26,6 +27,7 @@ PLACES: dict[str, type[Value]] = {
     "image": FromBuild,
     "build": Build,
     "test": Test,
+    "secret": FromSecret,
     "resources": Resources,
     "push": Push,
 }
@@ -65,7 +67,7 @@ FOREIGN: dict[str, str] = {
     "dependencies": "here it is `needs`",
     "variables": "here it is `env`",
     "environment": "here it is `env`",
-    "secrets": "here it will be `env: {NAME: {from_secret: name}}`",
+    "secrets": "here it is `env: {NAME: {from_secret: name}}`, in the step",
     "on": "here it is `when`",
     "trigger": "here it is `when`",
     "if": "here it is `when`",
@@ -156,4 +158,5 @@ _LACKING = {
     "commands": "`commands: [pytest -q]`",
     "to": "`to: ghcr.io/acme/web`",
     "from": "`{from: build.web}`",
+    "from_secret": "`{from_secret: name}`",
 }

@@ -271,7 +271,10 @@ def test_a_problem_names_the_file() -> None:
             ),
         ),
         ("env: {1x: x}", "1:7 P023 `1x` cannot be a variable's name: letters, digits, `_`"),
-        ("env: {A: {from_secret: x}}", "1:7 P011 `from_secret` is not supported yet: take it out"),
+        (
+            "env: {A: {from_secret: x}}",
+            "1:7 P062 a secret for every step: name it in the `env` of each step that needs it",
+        ),
         ("env: {A: [x]}", "1:7 P013 `env.A` is a list: it wants a text"),
         ("env: [A]", "1:1 P013 `env` is a list: it wants keys and values"),
         ("timeout:", "1:1 P014 `timeout` is empty: it wants a duration like `30m`"),
@@ -389,6 +392,17 @@ def test_a_mistake_is_told_with_its_place_and_what_would_be_right(text: str, tol
             "3:35 P010 unknown key `cpu`: did you mean `cpus`?",
         ),
         (
+            "{commands: a, env: {A: {from_secret: Big Name}}}",
+            (
+                "3:46 P061 `Big Name` cannot be a secret's name: lower-case letters, digits and "
+                "`_`, at most 63, a letter first"
+            ),
+        ),
+        (
+            "{commands: a, env: {A: {from_secret: b, or: c}}}",
+            "3:49 P010 unknown key `or`: known here: from_secret",
+        ),
+        (
             "{commands: a, when: {status: always}}",
             "3:38 P054 unknown status `always`: `[success, failure]` is both",
         ),
@@ -429,7 +443,7 @@ def test_a_mistake_is_told_with_its_place_and_what_would_be_right(text: str, tol
         ("{commands: a, needs: }", "3:23 P014 `test.unit.needs` is empty: it wants a list"),
         (
             "{commands: a, image: }",
-            "3:23 P014 `test.unit.image` is empty: it wants keys and values",
+            "3:23 P014 `test.unit.image` is empty: it wants a text",
         ),
         (
             "{commands: a, needs: test.unit}",

@@ -446,3 +446,11 @@ def test_every_input_that_does_not_fit_is_told() -> None:
 def test_an_input_that_no_pipeline_takes_is_told() -> None:
     with pytest.raises(InputsInvalidError, match="there is no input `lvl`: there are count, level"):
         refuse_unknown([defined(ASKING)], {"lvl": "x"})
+
+
+def test_a_secret_stands_in_the_plan_by_its_name_and_hides_the_pipelines_own_variable() -> None:
+    text = "env: {A: x}\ntest: {a: {image: b, commands: c, env: {A: {from_secret: npm}, B: y}}}"
+    step = planned(text).steps[0]
+    assert step.secrets == {"A": "npm"}
+    assert "A" not in step.env
+    assert step.env["B"] == "y"
