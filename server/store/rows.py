@@ -7,7 +7,7 @@ from typing import Any
 
 from pydantic import AwareDatetime
 
-from pipelines.events import Event
+from pipelines.events import Event, EventKind
 from pipelines.plan import Plan
 from pipelines.problems import Problem
 from pipelines.progress import Outcome, State
@@ -224,3 +224,46 @@ class TokenRow(Value):
     created_at: AwareDatetime
     expires_at: AwareDatetime | None
     last_used_at: AwareDatetime | None
+
+
+class Bounds(Value):
+    """Where a secret may go; nothing named means anywhere."""
+
+    events: tuple[EventKind, ...] = ()
+    branches: tuple[str, ...] = ()
+    """Patterns of the branch pushed to; with one, nothing but a push to such a branch has it."""
+    steps: tuple[str, ...] = ()
+    """Patterns of steps' keys: `test.release`, `push.*`."""
+
+
+class NewSecret(Bounds):
+    """A secret to store, sealed."""
+
+    repository: int | None
+    """None: the server's own, for every repository."""
+    name: str
+    key: str
+    """The id of the key it is sealed with."""
+    sealed: bytes
+    changed_by: str
+
+
+class SealedSecret(NewSecret):
+    """A stored secret, sealed."""
+
+    id: int
+    created_at: AwareDatetime
+    changed_at: AwareDatetime
+
+
+class SecretRow(Bounds):
+    """A stored secret, without what it holds."""
+
+    id: int
+    repository: int | None
+    host: str | None
+    full_name: str | None
+    name: str
+    changed_by: str
+    created_at: AwareDatetime
+    changed_at: AwareDatetime

@@ -1,0 +1,39 @@
+"""Keep secrets."""
+
+from __future__ import annotations
+
+import sqlalchemy as sa
+from alembic import op
+
+from server.store.tables import Instant
+
+revision = "0008"
+down_revision = "0001"
+
+
+def upgrade() -> None:
+    """Make the change."""
+    op.create_table(
+        "secrets",
+        sa.Column("id", sa.Integer(), nullable=False),
+        sa.Column("repository", sa.Integer(), nullable=True),
+        sa.Column("name", sa.String(length=63), nullable=False),
+        sa.Column("key", sa.String(length=12), nullable=False),
+        sa.Column("sealed", sa.LargeBinary(), nullable=False),
+        sa.Column("events", sa.JSON(), nullable=False),
+        sa.Column("branches", sa.JSON(), nullable=False),
+        sa.Column("steps", sa.JSON(), nullable=False),
+        sa.Column("changed_by", sa.Text(), nullable=False),
+        sa.Column("created_at", Instant(), nullable=False),
+        sa.Column("changed_at", Instant(), nullable=False),
+        sa.ForeignKeyConstraint(
+            ["repository"], ["repositories.id"], name=op.f("fk_secrets_repository")
+        ),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_secrets")),
+    )
+    op.create_index(
+        "uq_secrets_scope_name",
+        "secrets",
+        [sa.text("coalesce(repository, 0)"), "name"],
+        unique=True,
+    )
