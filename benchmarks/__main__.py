@@ -13,7 +13,7 @@ from benchmarks import machine
 from benchmarks.figures import Figure
 from benchmarks.ground import Ground, ground
 from benchmarks.processes import BrokenError
-from benchmarks.rows import builds, latency, output, webhooks
+from benchmarks.rows import builds, burst, busy, floods, latency, output, restart, slow, webhooks
 from benchmarks.table import as_json, render
 from scripts.parts.errors import PartError, say
 
@@ -27,12 +27,17 @@ class Row(NamedTuple):
 
 ROWS = {
     "webhooks": Row(webhooks.measure, 3),
+    "burst": Row(burst.measure, 3),
     "one-step": Row(latency.one_step, 15),
     "ten-steps": Row(latency.ten_steps, 5),
     "twenty-runs": Row(latency.twenty_runs, 5),
     "output": Row(output.stored, 5),
     "cached-build": Row(builds.cached, 15),
     "memory": Row(output.resident, 3),
+    "busy-webhooks": Row(busy.measure, 3),
+    "flood": Row(floods.measure, 3),
+    "restart": Row(restart.measure, 5),
+    "slow-engine": Row(slow.measure, 3),
 }
 
 

@@ -48,6 +48,12 @@ def median(values: Sequence[float]) -> float:
     return statistics.median(values)
 
 
+def percentile(values: Sequence[float], per_cent: int) -> float:
+    """The least of the values that so many per cent are not above."""
+    ordered = sorted(values)
+    return ordered[max(-(-len(ordered) * per_cent // 100) - 1, 0)]
+
+
 def spread(values: Sequence[float]) -> str:
     """The least and the most, to judge a median by."""
     return f"{seconds(min(values))} to {seconds(max(values))}"

@@ -18,6 +18,7 @@ import docker
 
 from benchmarks.processes import BrokenError, checked, until
 from benchmarks.server import SECRET, Server, serving
+from pipelines.events import ZERO_SHA
 from scripts.parts import base_image
 from scripts.parts.engine import engine
 from scripts.parts.errors import PartError
@@ -52,25 +53,33 @@ class Ground:
         self.double = double
         self.owner = folder.name
         """Of all repositories here, so that what is built can be told from others' images."""
-        self._engine_url = engine_url
+        self.engine_url = engine_url
         self._api_url = api_url
         self._git_url = git_url
         self._numbers = itertools.count(1)
         self._environment = {**os.environ, "DOCKER_HOST": engine_url, "DOCKER_BUILDKIT": "0"}
 
     @contextlib.contextmanager
-    def server(self, *, core: int | None = None) -> Iterator[Server]:
+    def server(
+        self,
+        *,
+        core: int | None = None,
+        log_limit: str = "256MiB",
+        engine: str | None = None,
+    ) -> Iterator[Server]:
         """A server with an empty database."""
         with serving(
             self.folder / f"server-{next(self._numbers)}",
-            engine=self._engine_url,
+            engine=engine or self.engine_url,
             api_url=self._api_url,
             git_url=self._git_url,
             token=self.double.token,
             core=core,
+            log_limit=log_limit,
         ) as server:
             yield server
-            self.cleaned()
+            if not server.process.killed:
+                self.cleaned()
 
     def project(self, definition: str, files: dict[str, str] | None = None) -> Project:
         """A new repository with this pipeline, known to the double."""
@@ -90,6 +99,16 @@ class Ground:
             stdout=subprocess.DEVNULL if into is None else into,
         )
         return time.perf_counter() - started
+
+    def follow(self, *command: str) -> Iterator[str]:
+        """Each line that `docker run --rm` of a command writes, as it comes."""
+        with subprocess.Popen(
+            ["docker", "run", "--rm", self.image, *command],
+            env=self._environment,
+            stdout=subprocess.PIPE,
+            text=True,
+        ) as process:
+            yield from process.stdout or ()
 
     def run(self, *command: str, into: IO[bytes] | None = None) -> float:
         """`docker run --rm` of a command in the small image; the seconds it took."""
@@ -134,13 +153,17 @@ class Project:
         """A new commit of the same files, pushed; its id."""
         return self.repository.pushed()
 
-    def delivery(self, sha: str, *, ref: str = "refs/heads/main") -> Delivery:
+    def delivery(
+        self, sha: str, *, ref: str = "refs/heads/main", before: str = ZERO_SHA
+    ) -> Delivery:
         """The webhook of a push."""
-        return self._double.push_delivery(self._known, sha=sha, secret=SECRET, ref=ref)
+        return self._double.push_delivery(
+            self._known, sha=sha, secret=SECRET, ref=ref, before=before
+        )
 
-    def large_delivery(self, sha: str, *, ref: str, size: int) -> Delivery:
+    def large_delivery(self, sha: str, *, ref: str, size: int, before: str = ZERO_SHA) -> Delivery:
         """The webhook of a push with as many commits as make at least `size` bytes."""
-        body = json.loads(self.delivery(sha, ref=ref).body)
+        body = json.loads(self.delivery(sha, ref=ref, before=before).body)
         commit = body["commits"][0]
         while len(json.dumps(body, separators=(",", ":"))) < size:
             number = len(body["commits"])

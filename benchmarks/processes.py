@@ -24,11 +24,19 @@ class Process:
     def __init__(self, process: subprocess.Popen[bytes], log: Path) -> None:
         self._process = process
         self._log = log
+        self.killed = False
+        """Whether it ended because it was to."""
 
     @property
     def pid(self) -> int:
         """Its number."""
         return self._process.pid
+
+    def kill(self) -> None:
+        """SIGKILL; returns when it is gone."""
+        self.killed = True
+        self._process.kill()
+        self._process.wait()
 
     def check(self) -> None:
         """Raises BrokenError, with its last words, where it has ended."""

@@ -9,12 +9,14 @@ import socket
 import sqlite3
 import sys
 import time
+import tomllib
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import httpx2
 
-from benchmarks.processes import BrokenError, Process, started, until
+from benchmarks.processes import BrokenError, Process, checked, started, until
 from tests.doubles import Delivery
 
 HOST = "github"
@@ -30,6 +32,59 @@ class Server:
         self.url = url
         self._data = data
         self._client = client
+        self._token: str | None = None
+
+    @property
+    def token(self) -> str:
+        """A token for the API, made at first use."""
+        if self._token is None:
+            command = [sys.executable, "-m", "server.cli", "token", "create", "bench"]
+            command += ["--config", str(self._data.parent / "config.toml")]
+            self._token = checked(command, env=_environment()).stdout.decode().strip()
+        return self._token
+
+    def use_token(self, token: str) -> None:
+        """Take one that was made before."""
+        self._token = token
+
+    @property
+    def folder(self) -> Path:
+        """What it serves from; see `served`."""
+        return self._data.parent
+
+    def cancel(self, run: int) -> None:
+        """Ask a run to stop."""
+        headers = {"Authorization": f"Bearer {self.token}"}
+        self._client.post(f"/api/v1/runs/{run}/cancel", headers=headers).raise_for_status()
+
+    def end_of_log(self, run: int, step: str) -> str:
+        """The last bytes of a step's output as the API gives them now."""
+        headers = {"Authorization": f"Bearer {self.token}", "Range": "bytes=-200"}
+        with contextlib.suppress(httpx2.TransportError):
+            return self._client.get(f"/api/v1/runs/{run}/steps/{step}/log", headers=headers).text
+        return ""
+
+    def get(self, path: str) -> Any:  # noqa: ANN401 (any JSON value)
+        """Ask the API; None while there is no such thing, or nobody answers."""
+        headers = {"Authorization": f"Bearer {self.token}"}
+        with contextlib.suppress(httpx2.TransportError):
+            answer = self._client.get(f"/api/v1{path}", headers=headers)
+            return answer.json() if answer.status_code == 200 else None
+        return None
+
+    def lines(self, run: int, step: str, *, follow: bool = True) -> Iterator[str]:
+        """A step's output through the API, each line as it comes, until the step has ended."""
+        path = f"{self.url}/api/v1/runs/{run}/steps/{step}/log?follow={int(follow)}"
+        headers = {"Authorization": f"Bearer {self.token}"}
+        with httpx2.stream("GET", path, headers=headers, timeout=60) as response:
+            yield from response.iter_lines()
+
+    def read(self, run: int, step: str) -> int:
+        """Follow a step's output through the API to its end; how many bytes came."""
+        path = f"{self.url}/api/v1/runs/{run}/steps/{step}/log?follow=1"
+        headers = {"Authorization": f"Bearer {self.token}"}
+        with httpx2.stream("GET", path, headers=headers, timeout=60) as response:
+            return sum(len(piece) for piece in response.iter_raw())
 
     def deliver(self, delivery: Delivery) -> float:
         """Send a webhook; when, in seconds since 1970."""
@@ -54,6 +109,10 @@ class Server:
         """How many deliveries are in the database, counted past the server."""
         return int(self._query("SELECT count(*) FROM deliveries")[0][0])
 
+    def count(self, of: str) -> int:
+        """How many rows there are of something: a table, with joins and conditions."""
+        return int(self._query(f"SELECT count(*) FROM {of}")[0][0])
+
     def step_seconds(self, run: int) -> float:
         """The time between start and end of a run's one step."""
         rows = self._query("SELECT (ended_at - started_at) / 1e6 FROM steps WHERE run = ?", run)
@@ -74,7 +133,14 @@ class Server:
 
 @contextlib.contextmanager
 def serving(
-    folder: Path, *, engine: str, api_url: str, git_url: str, token: str, core: int | None = None
+    folder: Path,
+    *,
+    engine: str,
+    api_url: str,
+    git_url: str,
+    token: str,
+    core: int | None = None,
+    log_limit: str = "256MiB",
 ) -> Iterator[Server]:
     """Serve from a fresh folder until the block ends.
 
@@ -85,12 +151,33 @@ def serving(
         git_url: Where repositories are cloned from.
         token: That the double wants.
         core: The one processor core the server may use; None: any.
+        log_limit: Output kept of one step.
     """
     folder.mkdir()
-    port = free_port()
+    tables = _configuration(
+        free_port(),
+        engine=engine,
+        api_url=api_url,
+        git_url=git_url,
+        token=token,
+        log_limit=log_limit,
+    )
+    (folder / "config.toml").write_text(tables)
+    with served(folder, core=core) as server:
+        yield server
+
+
+@contextlib.contextmanager
+def served(folder: Path, *, core: int | None = None, ready: bool = True) -> Iterator[Server]:
+    """Serve what is in a folder, once more if need be, until the block ends.
+
+    Args:
+        folder: One that `serving` made.
+        core: The one processor core the server may use; None: any.
+        ready: Wait until it is.
+    """
     configuration = folder / "config.toml"
-    tables = _configuration(port, engine=engine, api_url=api_url, git_url=git_url, token=token)
-    configuration.write_text(tables)
+    port = tomllib.loads(configuration.read_text())["server"]["port"]
     command = [sys.executable, "-m", "server.cli", "serve", "--config", str(configuration)]
     url = f"http://127.0.0.1:{port}"
     with (
@@ -104,9 +191,11 @@ def serving(
                 return client.get("/readyz").status_code == 200
             return False
 
-        until(answers, f"the server is ready\n{process.words()}", within=START_SECONDS)
+        if ready:
+            until(answers, f"the server is ready\n{process.words()}", within=START_SECONDS)
         yield Server(process, url, folder / "data", client)
-        process.check()
+        if not process.killed:
+            process.check()
 
 
 def free_port() -> int:
@@ -115,7 +204,9 @@ def free_port() -> int:
         return int(listener.getsockname()[1])
 
 
-def _configuration(port: int, *, engine: str, api_url: str, git_url: str, token: str) -> str:
+def _configuration(
+    port: int, *, engine: str, api_url: str, git_url: str, token: str, log_limit: str
+) -> str:
     text = json.dumps  # a basic string of TOML is one of JSON
     return f"""\
 [server]
@@ -127,7 +218,7 @@ url = {text(engine)}
 
 [worker]
 slots = 2
-log_limit = "256MiB"
+log_limit = {text(log_limit)}
 
 [hosts.{HOST}]
 kind = "github"

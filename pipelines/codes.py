@@ -86,6 +86,11 @@ CODES: dict[str, Explanation] = {
         "pipeline's also with `.`), 63 at most.",
         "Choose such a name.",
     ),
+    "P016": _explain(
+        "unknown word",
+        "The key takes one of a few words, and this is none of them.",
+        "Use one of those that the hint names.",
+    ),
     "P020": _explain(
         "bad duration",
         "A duration is written like `90s`, `30m`, `1h30m` or `2d`, from one second to seven days.",
@@ -174,6 +179,17 @@ CODES: dict[str, Explanation] = {
         "one; here it builds none, or several.",
         "Add `image`: a name, or `{from: build.web}`.",
     ),
+    "P036": _explain(
+        "neither true nor false",
+        "The key takes `true` or `false`, and no other word for the same.",
+        "Write one of the two.",
+    ),
+    "P037": _explain(
+        "bad group",
+        "A group's name is one line of at most 100 characters. `${run}` is different in every run, "
+        "so no two runs would ever share the group.",
+        "Name what the runs share, like `deploy-${branch}`, or leave `group` out.",
+    ),
     "P040": _explain(
         "placeholder without a value",
         "The image's name holds a placeholder that has no value for this event, as `${tag}` for "
@@ -189,11 +205,6 @@ CODES: dict[str, Explanation] = {
         "bad number of CPUs",
         "`cpus` is a number above 0, like `2` or `0.5`.",
         "Write such a number.",
-    ),
-    "P052": _explain(
-        "neither true nor false",
-        "The key takes `true` or `false`, and no other spelling of them.",
-        "Write one of the two words.",
     ),
     "P053": _explain(
         "bad matrix",

@@ -93,6 +93,14 @@ class Event(Value):
         return f"{self.kind}:{self.ref}:{self.before or ZERO_SHA}:{self.sha}"
 
     @property
+    def moved_ref(self) -> str | None:
+        """The branch, tag or pull request whose newest commit this is.
+
+        None where a person named a commit by its own id: it is nobody's newest.
+        """
+        return self.ref if self.branch or self.tag else None
+
+    @property
     def short_sha(self) -> str:
         """The first 12 digits of the commit."""
         return self.sha[:12]

@@ -21,11 +21,13 @@ from pipelines.progress import (
     Progress,
     State,
     StepEnded,
-    StepProgress,
     StepReady,
+    StepRenewed,
     StepRunning,
     StepStarted,
 )
+from pipelines.repeating import lost, renewed
+from pipelines.uptime import Uptime, uptime
 
 Emit = Callable[[Fact], Awaitable[None]]
 """Takes a fact at once and in order; what it gives is done once the fact is durable."""
@@ -46,6 +48,7 @@ Taken = Callable[[str], Mapping[int, int]]
 _STORING = 5.0
 """Seconds that the last facts get to become durable when the process ends."""
 
+_STOPPED = Outcome(state=State.CANCELLED, message="cancelled")
 _CANCELLED = Outcome(state=State.CANCELLED, message="cancelled before it started")
 
 
@@ -61,6 +64,7 @@ async def execute(
     parallel_steps: int,
     earlier: Progress | None = None,
     taken: Taken = lambda _: {},
+    steady: Callable[[], Uptime | None] = uptime,
 ) -> Progress:
     """Run a plan to its end, whatever that is, and leave nothing behind.
 
@@ -79,9 +83,11 @@ async def execute(
         cancelled: Set by whoever wants the attempt to end.
         grace: Seconds between SIGTERM and SIGKILL.
         parallel_steps: Most steps at the same time.
-        earlier: Where an earlier process left this attempt; None: it begins. The plan's own time
-            limit begins anew, a running step's goes on.
+        earlier: Where an earlier process left this attempt, or what is carried over into it from
+            an earlier one; None: it begins with nothing. The plan's own time limit begins anew, a
+            running step's goes on.
         taken: How much of a step's output an earlier process stored.
+        steady: The clock that time limits go by, also from one process to the next.
 
     Returns:
         The progress in which all steps have ended.
@@ -96,6 +102,7 @@ async def execute(
         grace=grace,
         room=parallel_steps,
         taken=None if earlier is None else taken,
+        steady=steady,
     )
     try:
         await drive.through()
@@ -123,6 +130,7 @@ class _Drive:
         grace: float,
         room: int,
         taken: Taken | None,
+        steady: Callable[[], Uptime | None],
     ) -> None:
         self.progress = progress
         self.hands_over = False
@@ -133,6 +141,8 @@ class _Drive:
         self._emit = emit
         self._outputs = outputs
         self._clock = clock
+        self._steady = steady
+        self._latest = progress.latest
         self._cancelled = cancelled
         self._grace = grace
         self._room = room
@@ -150,6 +160,8 @@ class _Drive:
             if not await self._open(cancel):
                 return
             self._take_up()
+            if self._cancelled.is_set():
+                self._halt(_STOPPED, _CANCELLED)
             self._start_ready()
             while not self.progress.state.ended:
                 await self._wait(cancel, deadline)
@@ -173,7 +185,7 @@ class _Drive:
 
     async def _close(self) -> None:
         await self._give_up(self._running)
-        await self._executor.close()
+        await self._executor.close(keep_images=self.progress.state is not State.SUCCESS)
 
     async def _hand_over(self) -> None:
         """Leave what runs to whoever comes next; only a push may end, for a while."""
@@ -199,21 +211,28 @@ class _Drive:
     async def _open(self, cancel: asyncio.Future[Any]) -> bool:
         """Open the executor; where that fails, or somebody cancels, every step has ended."""
         opening = asyncio.ensure_future(self._executor.open(self._earlier))
+        # What an earlier process left must be found, to be stopped with its grace.
+        waited: set[asyncio.Future[Any]] = {opening, *([] if self._earlier else [cancel])}
         try:
-            both: set[asyncio.Future[Any]] = {opening, cancel}
-            await asyncio.wait(both, return_when=asyncio.FIRST_COMPLETED)
-            if cancel.done():
+            await asyncio.wait(waited, return_when=asyncio.FIRST_COMPLETED)
+            if not opening.done():
                 self._end_waiting(_CANCELLED)
                 return False
-            opening.result()
+            self._renew(opening.result())
         except ExecutorUnavailableError as error:
-            self._end_waiting(Outcome(state=State.ERROR, message=str(error)))
+            state = State.CANCELLED if self._cancelled.is_set() else State.ERROR
+            self._end_waiting(Outcome(state=state, message=str(error)))
             return False
         finally:
             # Also where we are cancelled ourselves: `close` may come only after `open` has ended.
             opening.cancel()
             await asyncio.wait({opening})
         return True
+
+    def _renew(self, gone: frozenset[str]) -> None:
+        """Do again what was carried over where something it must give is there no more."""
+        for key in renewed(self.progress, gone):
+            self._tell(StepRenewed(step=key, at=self._clock()))
 
     def _take_up(self) -> None:
         """Go on with the steps that ran when an earlier process left, whatever room there is."""
@@ -236,7 +255,7 @@ class _Drive:
             if key not in self._ready:
                 self._ready[key] = None
                 if self.progress.steps[key].ready_at is None:
-                    self._tell(StepReady(step=key, at=self._clock()))
+                    self._tell(StepReady(step=key, at=self._now()))
         for key in [key for key in self._ready if key not in self._running]:
             if len(self._running) < self._room and not self._ended(key):
                 del self._ready[key]
@@ -258,7 +277,7 @@ class _Drive:
         for key in [key for key, task in self._running.items() if task.done()]:
             self._running.pop(key).result()
         if self._halted is None and cancel.done():
-            self._halt(Outcome(state=State.CANCELLED, message="cancelled"), _CANCELLED)
+            self._halt(_STOPPED, _CANCELLED)
         elif self._halted is None and not done:
             self._halt_at_limit()
 
@@ -283,7 +302,8 @@ class _Drive:
     async def _run(self, step: Step) -> None:
         """One step from its start to its end."""
         if self.progress.steps[step.key].started_at is None:
-            told_start = self._tell(StepStarted(step=step.key, at=self._clock()))
+            start = StepStarted(step=step.key, at=self._now(), uptime=self._steady())
+            told_start = self._tell(start)
             if isinstance(step.work, PushWork):
                 # Were that not stored, a push might run twice without anybody knowing.
                 await asyncio.shield(told_start)
@@ -298,8 +318,7 @@ class _Drive:
         if self._earlier is not None and self._taken is not None:
             taken = self._taken(step.key)
             outcome = await self._executor.adopt(step, output, running, taken)
-            if outcome is None:
-                outcome = _lost(step, self._earlier.steps[step.key])
+            outcome = outcome or lost(step, self._earlier.steps[step.key]) or self._halted
             if outcome is not None:
                 return outcome
             if self._earlier.steps[step.key].running_at is not None:
@@ -309,11 +328,10 @@ class _Drive:
 
     def _time_left(self, step: Step) -> float:
         """Seconds the step has; commands that went on without us have used up theirs."""
-        earlier = None if self._earlier is None else self._earlier.steps[step.key].started_at
-        if earlier is None or not isinstance(step.work, CommandsWork):
+        if self._earlier is None or not isinstance(step.work, CommandsWork):
             return step.timeout
-        used = max(0.0, (self._clock() - earlier).total_seconds())
-        return max(step.timeout - used, min(step.timeout, LEAST))
+        used = self._earlier.steps[step.key].lasted(self._clock(), self._steady())
+        return min(max(step.timeout - used, LEAST), step.timeout)
 
     async def _timed(self, step: Step, output: Output) -> Outcome:
         limit = self._time_left(step)
@@ -341,6 +359,10 @@ class _Drive:
             message = f"{why.message}; and it could not be stopped: the engine does not answer"
             return why.model_copy(update={"message": message})
         own = work.result()
+        if own.state is State.ERROR and why.state is State.FAILURE:
+            # At a time limit, why it could not be done says more than that it was not done in time.
+            limit = format_duration(self._plan.timeout if self._halted else step.timeout)
+            return own.model_copy(update={"message": f"{own.message}; given up after {limit}"})
         # Commands that are stopped may well exit 0; an image that is built or pushed is there.
         if own.state is State.SUCCESS and not isinstance(step.work, CommandsWork):
             return own
@@ -352,10 +374,15 @@ class _Drive:
 
     def _tell_running(self, key: str) -> None:
         if self.progress.steps[key].running_at is None:
-            self._tell(StepRunning(step=key, at=self._clock()))
+            self._tell(StepRunning(step=key, at=self._now()))
 
     def _end(self, key: str, outcome: Outcome) -> asyncio.Future[None]:
-        return self._tell(StepEnded(step=key, at=self._clock(), outcome=outcome))
+        return self._tell(StepEnded(step=key, at=self._now(), outcome=outcome))
+
+    def _now(self) -> datetime:
+        """The time for a fact: never before that of an earlier one, though the clock went back."""
+        self._latest = max(self._latest, self._clock())
+        return self._latest
 
     def _tell(self, fact: Fact) -> asyncio.Future[None]:
         self.progress = self.progress.apply(fact)
@@ -371,20 +398,3 @@ class _Drive:
         # What failed stays, so that `settle` raises it.
         if not future.cancelled() and future.exception() is None:
             self._afterwards.discard(future)
-
-
-def _lost(step: Step, before: StepProgress) -> Outcome | None:
-    """How a step ends of which the executor has nothing left; None: it can begin anew."""
-    if before.state is State.RUNNING and isinstance(step.work, PushWork):
-        message = (
-            f"Lading was restarted in the middle of {step.key}: see whether the registry has the "
-            "image, then re-run"
-        )
-        return Outcome(state=State.ERROR, message=message)
-    if before.running_at is not None and isinstance(step.work, CommandsWork):
-        message = (
-            f"the container of {step.key} was removed while Lading was restarted, not by Lading: "
-            "re-run"
-        )
-        return Outcome(state=State.ERROR, message=message)
-    return None

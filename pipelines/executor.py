@@ -14,6 +14,10 @@ The contract, for whoever writes a second executor:
   for a step that has not started, or has ended, does nothing.
 * `run` does not remove what it made. `discard` does, once the outcome is durable; `close` removes
   whatever is left of the whole attempt. Both are quiet about things that are gone already.
+* An attempt may begin with steps that an earlier one has done; it is opened with a progress in
+  which they have ended, and finds what they made. `open` gives the builds whose image is there no
+  more. So that there is such an image, `close` is told to keep those of an attempt that did not
+  succeed; whoever made the executor removes them in time.
 * What runs outlives us. `release` lets go of everything and removes nothing: a later executor of
   the same attempt, in another process, finds it again. So does one that comes after a process that
   died without a word. It is opened with the progress that the earlier one had told of, finds what
@@ -21,7 +25,9 @@ The contract, for whoever writes a second executor:
   it may be asked to `run` it.
 * `adopt` goes on with a step where the earlier process was: it follows one that still runs, reads
   one that has ended meanwhile as it ended, and writes to `output` only what that lacks. None says
-  that there is nothing to go on with; what that means is not the executor's to say.
+  that there is nothing to go on with; what that means is not the executor's to say. Of a push that
+  was cut off, the registry is asked what it has: all of it is a success, with the digest; else the
+  outcome says what is there, or is None where the step says that it may be repeated.
 * Output is bytes as they came; `output.write` may be called from any one thread at a time per
   step and never blocks for long. `STDOUT` and `STDERR` are the container's own bytes and nothing
   else, so that their count says how much of a container's output is stored; a line of Lading's
@@ -47,15 +53,23 @@ class Output(Protocol):
     def write(self, stream: int, data: bytes) -> None:
         """Take bytes of stream `STDOUT`, `STDERR` or `OWN`, in the order they came."""
 
+    @property
+    def full(self) -> bool:
+        """Whether bytes are only counted from now on: nobody need look for old ones any more."""
+
 
 class Executor(Protocol):
     """Runs the steps of one attempt."""
 
-    async def open(self, earlier: Progress | None = None) -> None:
+    async def open(self, earlier: Progress | None = None) -> frozenset[str]:
         """Make the workspace and whatever all steps share, or find it.
 
         Args:
-            earlier: Where an earlier process left the same attempt; None: it begins.
+            earlier: Where an earlier process left the same attempt, or what is carried over into
+                it; None: it begins with nothing.
+
+        Returns:
+            Keys of the builds that have ended well and whose image is there no more.
 
         Raises:
             ExecutorUnavailableError: The engine cannot be reached or has no room, or what the
@@ -83,8 +97,8 @@ class Executor(Protocol):
     async def discard(self, key: str) -> None:
         """Remove what a finished step left."""
 
-    async def close(self) -> None:
-        """Remove everything that belongs to the attempt."""
+    async def close(self, *, keep_images: bool = False) -> None:
+        """Remove everything that belongs to the attempt, perhaps but the images built in it."""
 
     async def release(self) -> None:
         """Let go of the attempt; whatever runs goes on."""

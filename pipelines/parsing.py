@@ -166,6 +166,8 @@ def _where(owner: _Place) -> str:
     place = "pipeline"
     if owner and owner[0] in tuple(STAGE_ORDER):
         place, within = str(owner[0]), owner[2:]
+    if owner and owner[0] == "concurrency":
+        return "concurrency"
     if within and within[0] == "when":
         if "path" in within:
             return "path"

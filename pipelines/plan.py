@@ -68,6 +68,8 @@ class PushWork(Value):
     repository: str
     """Registry host and path without a tag: `ghcr.io/acme/web`."""
     tags: tuple[str, ...]
+    retry_safe: bool = False
+    """Whether one that was cut off may be repeated without a person."""
 
 
 Work = Annotated[BuildWork | CommandsWork | PushWork, Field(discriminator="kind")]
@@ -108,6 +110,14 @@ class Step(Value):
         return f"{self.stage}.{self.name}"
 
 
+class Group(Value):
+    """Runs of one repository that take turns."""
+
+    name: str
+    cancel_in_progress: bool = False
+    """Whether a newer run for the same branch, tag or pull request supersedes the older ones."""
+
+
 class Plan(Value):
     """A matched definition made ready to run; steps stand in the order of the file's stages."""
 
@@ -116,6 +126,8 @@ class Plan(Value):
     steps: tuple[Step, ...]
     timeout: float
     """Seconds for the whole attempt."""
+    group: Group | None = None
+    """Which runs this one takes turns with; None: with none."""
     labels: dict[str, str] = {}
     """OCI labels (`org.opencontainers.image.…`) that every image built here carries."""
     left_out: dict[str, str] = {}

@@ -21,6 +21,7 @@ from pipelines.plan import (
     BuildWork,
     BuiltImageRef,
     CommandsWork,
+    Group,
     ImageRef,
     NamedImage,
     Plan,
@@ -151,8 +152,20 @@ class _Planner:
             pipeline=self._definition.name,
             steps=steps,
             timeout=self._timeout,
+            group=self._group(),
             labels=_labels(self._event, committed_at),
             left_out=out,
+        )
+
+    def _group(self) -> Group | None:
+        asked = self._definition.concurrency
+        if asked is None:
+            return None
+        # Not "deploy-" for whatever has no branch: strangers would wait for one another.
+        name = asked.group and placeholders.fill(asked.group, self._raw)
+        return Group(
+            name=name or f"{self._definition.name} {self._event.ref}",
+            cancel_in_progress=asked.cancel_in_progress,
         )
 
     def _left_out(self) -> Iterator[tuple[str, str]]:
@@ -205,7 +218,12 @@ class _Planner:
                 yield self._test(variant, name, test)
         for name, push in self._definition.push.items():
             image = BuiltImageRef(build=_push_build(name, push))
-            pushed = PushWork(image=image, repository=push.to, tags=self._tags(push))
+            pushed = PushWork(
+                image=image,
+                repository=push.to,
+                tags=self._tags(push),
+                retry_safe=push.retry == "safe",
+            )
             step = self._step(Stage.PUSH, name, push.timeout, pushed)
             yield step.model_copy(update=self._after(push.when))
 

@@ -13,6 +13,7 @@ from pydantic import AwareDatetime, Field, field_validator
 
 from pipelines.durations import format_duration
 from pipelines.plan import Plan, Step
+from pipelines.uptime import Uptime
 from pipelines.values import Value
 
 MAX_SENTENCE = 140
@@ -71,6 +72,8 @@ class Outcome(Value):
     """One sentence for people: what happened, why, and what to do next. Empty on success."""
     built: Built | None = None
     pushed: Pushed | None = None
+    lost: bool = False
+    """Whether it ended because something of it was gone: its container, the engine, its push."""
 
     @field_validator("state")
     @classmethod
@@ -94,6 +97,8 @@ class StepStarted(Value):
     kind: Literal["started"] = "started"
     step: str
     at: AwareDatetime
+    uptime: Uptime | None = None
+    """The same moment on a clock that nobody sets; by it time limits are kept."""
 
 
 class StepRunning(Value):
@@ -113,7 +118,17 @@ class StepEnded(Value):
     outcome: Outcome
 
 
-Fact = Annotated[StepReady | StepStarted | StepRunning | StepEnded, Field(discriminator="kind")]
+class StepRenewed(Value):
+    """What was carried over of it is there no more: it waits again."""
+
+    kind: Literal["renewed"] = "renewed"
+    step: str
+    at: AwareDatetime
+
+
+Fact = Annotated[
+    StepReady | StepStarted | StepRunning | StepEnded | StepRenewed, Field(discriminator="kind")
+]
 
 
 class StepProgress(Value):
@@ -122,9 +137,20 @@ class StepProgress(Value):
     state: State = State.WAITING
     ready_at: AwareDatetime | None = None
     started_at: AwareDatetime | None = None
+    started_uptime: Uptime | None = None
     running_at: AwareDatetime | None = None
     ended_at: AwareDatetime | None = None
     outcome: Outcome | None = None
+    carried_from: int | None = None
+    """The attempt whose outcome it is, where that is an earlier one."""
+
+    def lasted(self, now: datetime, uptime: Uptime | None) -> float:
+        """Seconds since it was started, whatever was done to the wall clock meanwhile."""
+        if self.started_at is None:
+            return 0.0
+        steady = None if uptime is None else uptime.since(self.started_uptime)
+        # Started in another boot, or by an older Lading: the wall clock is all there is.
+        return (now - self.started_at).total_seconds() if steady is None else steady
 
 
 _WORST_FIRST = (State.CANCELLED, State.ERROR, State.FAILURE)
@@ -227,12 +253,17 @@ class Progress(Value):
         return cls(plan=plan, steps={step.key: StepProgress() for step in plan.steps})
 
     def apply(self, fact: Fact) -> Progress:
-        """This progress after one more fact; a fact about an ended step changes nothing.
+        """This progress after one more fact.
+
+        A fact about an ended step changes nothing, but that what was carried over is renewed.
 
         Raises:
             KeyError: The plan has no such step.
         """
         before = self.steps[fact.step]
+        if isinstance(fact, StepRenewed):
+            fresh = before if before.carried_from is None else StepProgress()
+            return Progress(plan=self.plan, steps={**self.steps, fact.step: fresh})
         if before.state.ended:
             return self
         after = before.model_copy(update=_changes(before, fact))
@@ -273,6 +304,17 @@ class Progress(Value):
         outcome = self.steps[key].outcome
         return outcome is not None and _forgiven(self._index.steps[key], outcome)
 
+    @property
+    def latest(self) -> datetime:
+        """The time of the last fact; the earliest there is where there was none."""
+        times = (
+            at
+            for step in self.steps.values()
+            for at in (step.ready_at, step.started_at, step.running_at, step.ended_at)
+            if at is not None
+        )
+        return max(times, default=datetime.min.replace(tzinfo=UTC))
+
     def sentence(self) -> str:
         """One sentence for a commit status, at most 140 characters.
 
@@ -304,15 +346,18 @@ class Progress(Value):
         return f"{ended} of {_count(len(self.steps))} done, running {running[0]}{rest}"
 
     def _passed(self) -> str:
-        passed = sum(step.state is State.SUCCESS for step in self.steps.values())
+        own = [step for step in self.steps.values() if step.state is State.SUCCESS]
+        carried = sum(step.carried_from is not None for step in own)
+        passed = len(own) - carried
         forgiven = sum(map(self._forgiven, self.steps))
-        if not passed and not forgiven:
+        if not own and not forgiven:
             return "nothing to run for this event"
         starts = [step.started_at for step in self.steps.values() if step.started_at]
         ends = [step.ended_at for step in self.steps.values() if step.ended_at]
         took = (max(ends) - min(starts)).total_seconds() if starts and ends else 0.0
         but = f", {forgiven} failed and may," if forgiven else ""
-        return f"{_count(passed)} passed{but} in {format_duration(took)}"
+        before = f", {carried} before" if carried else ""
+        return f"{_count(passed)} passed{but} in {format_duration(took)}{before}"
 
 
 def _passed(step: Step, outcome: Outcome) -> bool:
@@ -328,12 +373,18 @@ def _forgiven(step: Step, outcome: Outcome) -> bool:
     return step.allow_failure and outcome.state in (State.FAILURE, State.ERROR)
 
 
-def _changes(before: StepProgress, fact: Fact) -> dict[str, object]:
+def _changes(
+    before: StepProgress, fact: StepReady | StepStarted | StepRunning | StepEnded
+) -> dict[str, object]:
     """What a fact changes of a step that has not ended; the first of two equal facts counts."""
     if isinstance(fact, StepReady):
         return {"ready_at": before.ready_at or fact.at}
     if isinstance(fact, StepStarted):
-        return {"state": State.RUNNING, "started_at": before.started_at or fact.at}
+        return {
+            "state": State.RUNNING,
+            "started_at": before.started_at or fact.at,
+            "started_uptime": before.started_uptime or fact.uptime,
+        }
     if isinstance(fact, StepRunning):
         return {"state": State.RUNNING, "running_at": before.running_at or fact.at}
     return {"state": fact.outcome.state, "ended_at": fact.at, "outcome": fact.outcome}

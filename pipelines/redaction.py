@@ -28,17 +28,24 @@ _PIECE = 64
 Write = Callable[[int, bytes], None]
 
 
-class Secret(Value):
-    """A secret by its name, for whoever may read it."""
+class StepSecrets(Value):
+    """What the steps of one attempt get."""
 
-    name: str
-    value: str
+    values: dict[str, dict[str, str]] = {}
+    """By step, the environment variables that hold secrets."""
+    refused: dict[str, str] = {}
+    """By step, the sentence why it cannot have what it names."""
 
     def __repr__(self) -> str:
-        """Without the value: values end up in logs."""
-        return f"Secret(name={self.name!r})"
+        """Without the values: they end up in logs."""
+        return f"StepSecrets(steps={sorted(self.values)}, refused={self.refused!r})"
 
     __str__ = __repr__
+
+    @property
+    def all(self) -> frozenset[str]:
+        """Every value: what one step gets, another may find in the workspace and print."""
+        return frozenset(value for step in self.values.values() for value in step.values())
 
 
 class Redactor:
@@ -68,6 +75,10 @@ class Redactor:
         for _, start, end in found:
             out[start:end] = b"*" * (end - start)
         return bytes(out)
+
+    def cleaned(self, text: str) -> str:
+        """The same for a text, like a sentence that tells how a step ended."""
+        return self.redact(text.encode(errors="replace")).decode(errors="replace")
 
     def begun(self, data: bytes) -> int:
         """How many bytes at the end may be the beginning of a secret."""

@@ -36,6 +36,8 @@ class Script:
     """Its output: (stream, bytes), written before it waits for `release`."""
     release: asyncio.Event | None = None
     """It ends only once this is set; None: at once."""
+    stopped: Outcome = STOPPED
+    """How it ends at SIGTERM."""
     deaf: bool = False
     """Whether it takes no notice of SIGTERM, and ends only at SIGKILL."""
     error: Exception | None = None
@@ -53,16 +55,21 @@ class ScriptedExecutor:
     """What was asked, in order: `open`, `run test.unit`, `stop test.unit`, …, `close`."""
     found: frozenset[str] = frozenset()
     """Keys of the steps that an earlier process left running: their scripts go on."""
+    gone: frozenset[str] = frozenset()
+    """Keys of the builds whose image is there no more."""
+    kept_images: bool | None = None
+    """What `close` was told."""
     most_at_once: int = 0
     """The most steps that ran at the same time."""
     _stops: dict[str, asyncio.Future[float]] = field(default_factory=dict)
 
-    async def open(self, earlier: Progress | None = None) -> None:
+    async def open(self, earlier: Progress | None = None) -> frozenset[str]:
         """See `Executor.open`."""
         del earlier
         self.calls.append("open")
         if self.open_error is not None:
             raise self.open_error
+        return self.gone
 
     async def run(self, step: Step, output: Output, running: Callable[[], None]) -> Outcome:
         """See `Executor.run`."""
@@ -108,8 +115,9 @@ class ScriptedExecutor:
         """See `Executor.discard`."""
         self.calls.append(f"discard {key}")
 
-    async def close(self) -> None:
+    async def close(self, *, keep_images: bool = False) -> None:
         """See `Executor.close`."""
+        self.kept_images = keep_images
         self.calls.append("close")
 
     async def release(self) -> None:
@@ -127,7 +135,7 @@ class ScriptedExecutor:
             if release.done():
                 return script.outcome
             if not script.deaf:
-                return STOPPED
+                return script.stopped
             await asyncio.wait({release}, timeout=stop.result())
             return script.outcome if release.done() else KILLED
         finally:
@@ -137,8 +145,9 @@ class ScriptedExecutor:
 class MemoryOutput:
     """Keeps a step's output in memory."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, full: bool = False) -> None:
         self.writes: list[tuple[int, bytes]] = []
+        self.full = full
 
     def write(self, stream: int, data: bytes) -> None:
         """Keep it."""
@@ -207,10 +216,14 @@ def push_step(
     name: str = "web",
     needs: tuple[str, ...] = (),
     timeout: float = 60,
+    retry_safe: bool = False,
 ) -> Step:
     """A step of the stage `push`, for the build of the same name."""
     work = PushWork(
-        image=BuiltImageRef(build=f"build.{name}"), repository=repository, tags=tags or ("latest",)
+        image=BuiltImageRef(build=f"build.{name}"),
+        repository=repository,
+        tags=tags or ("latest",),
+        retry_safe=retry_safe,
     )
     return Step(stage=Stage.PUSH, name=name, needs=needs, timeout=timeout, work=work)
 

@@ -6,8 +6,11 @@ from collections.abc import Callable
 from typing import Protocol
 
 import structlog
+from sqlalchemy.engine import Connection
 
+from pipelines.plan import Plan
 from pipelines.problems import LadingError
+from pipelines.repeating import kept
 from server.clock import Clock
 from server.hosts.port import StatusState
 from server.store import Database
@@ -41,6 +44,15 @@ class Starter(Protocol):
 
         Raises:
             ActionError: The repository or the ref is not known.
+        """
+
+    async def reread(self, run: RunRow, *, by: str) -> int:
+        """Try again to read the commit of a run that has no plan because it could not be had.
+
+        Returns the number of the new attempt.
+
+        Raises:
+            ActionError: The commit still cannot be read, or starts nothing.
         """
 
 
@@ -92,38 +104,68 @@ class Actions:
             repository=repository, ref=ref, by=by, host=host, pipeline=pipeline
         )
 
-    async def rerun(self, run: int, *, by: str) -> AttemptRow:
+    async def rerun(
+        self, run: int, *, by: str, only_failed: bool = False, start: str | None = None
+    ) -> AttemptRow:
         """Start a new attempt of a run that has ended; the old ones are kept.
 
+        Args:
+            run: Its number.
+            by: Who asks.
+            only_failed: Whether steps that passed are carried over.
+            start: The key of a step: it runs again, all that needs it, and what did not pass.
+
         Raises:
-            NotFoundError: No such run.
-            ConflictError: It has not ended, or its definition cannot be used.
+            NotFoundError: No such run or step.
+            ConflictError: It has not ended, its definition cannot be used, its commit still cannot
+                be read, or nothing failed.
         """
         row = await self._run(run)
+        if row.plan is None and not row.definition_file:
+            await self._starter.reread(row, by=by)
+            self._tell()
+            self._wake()
+            return (await self._database.read(run_verbs.attempts_of, run))[-1]
         if row.plan is None:
             message = (
                 f"run {run} has no plan: its definition has problems. Mend {row.definition_file} "
                 "and push; a re-run would read the same file again"
             )
             raise ConflictError(message)
-        number = await self._database.write(
-            run_verbs.add_attempt, run, reason=f"re-run by {by}", at=self._clock()
-        )
-        if number is None:
+        keep: frozenset[str] = frozenset()
+        what = "re-run"
+        if only_failed or start is not None:
+            keep = await self._kept(row, row.plan, start)
+            what = "re-run of what failed" if start is None else f"re-run from {start}"
+
+        def write(conn: Connection) -> int | None:
+            number = run_verbs.add_attempt(
+                conn, run, row.attempt, reason=f"{what} by {by}", at=self._clock(), keep=keep
+            )
+            if number is not None:
+                described = f"{what} by {by}, waiting for a slot"
+                self._want(conn, row, number, StatusState.PENDING, described)
+            return number
+
+        if await self._database.write(write) is None:
             message = f"run {run} is {row.state}: wait for its end, or cancel it first"
             raise ConflictError(message)
-        await self._database.write(
-            status_verbs.want_status,
-            run=row,
-            attempt=number,
-            state=StatusState.PENDING,
-            description=f"re-run by {by}, waiting for a slot",
-            target_url=self._run_url(run),
-            at=self._clock(),
-        )
         self._tell()
         self._wake()
         return (await self._database.read(run_verbs.attempts_of, run))[-1]
+
+    async def _kept(self, row: RunRow, plan: Plan, start: str | None) -> frozenset[str]:
+        """The steps that a new attempt carries over from the newest one."""
+        rows = await self._database.read(run_verbs.steps_of, row.id, row.attempt)
+        states = {step.key: step.state for step in rows}
+        if start is not None and start not in states:
+            message = f"run {row.id} has no step {start[:150]!r}: it has {', '.join(states)}"
+            raise NotFoundError(message)
+        keep = kept(plan, states, again=start)
+        if len(keep) == len(states):
+            message = f"every step of run {row.id} passed: re-run all of it, or from one step on"
+            raise ConflictError(message)
+        return keep
 
     async def cancel(self, run: int, *, by: str) -> AttemptRow:
         """Stop a run: SIGTERM, a grace period, SIGKILL; one that waits ends at once.
@@ -133,20 +175,18 @@ class Actions:
             ConflictError: It has ended already.
         """
         row = await self._run(run)
-        attempt = await self._database.write(run_verbs.request_cancel, run, by=by, at=self._clock())
+
+        def write(conn: Connection) -> AttemptRow | None:
+            attempt = run_verbs.request_cancel(conn, run, by=by, at=self._clock())
+            if attempt is not None and attempt.state.ended:
+                self._want(conn, row, attempt.number, StatusState.CANCELLED, attempt.sentence)
+            return attempt
+
+        attempt = await self._database.write(write)
         if attempt is None:
             message = f"run {run} has ended already: {row.state}"
             raise ConflictError(message)
         if attempt.state.ended:
-            await self._database.write(
-                status_verbs.want_status,
-                run=row,
-                attempt=attempt.number,
-                state=StatusState.CANCELLED,
-                description=attempt.sentence,
-                target_url=self._run_url(run),
-                at=self._clock(),
-            )
             self._tell()
         else:
             self._interrupt(run, attempt.number)
@@ -160,6 +200,12 @@ class Actions:
             ConflictError: It waits to be read already.
         """
         row = await self._delivery(delivery)
+        if row.emptied_at is not None:
+            message = (
+                f"what was received as delivery {delivery} was removed for its age on "
+                f"{row.emptied_at:%Y-%m-%d}, so it cannot be read again: start a run by hand"
+            )
+            raise ConflictError(message)
         if not await self._database.write(delivery_verbs.requeue_delivery, delivery):
             message = (
                 f"delivery {delivery} waits to be read already: look again in a moment for what "
@@ -168,6 +214,20 @@ class Actions:
             raise ConflictError(message)
         log.info("delivery is read again", delivery=delivery, host=row.host, by=by)
         return await self._delivery(delivery)
+
+    def _want(
+        self, conn: Connection, run: RunRow, attempt: int, state: StatusState, description: str
+    ) -> None:
+        """What the host shall show; in the transaction that makes it so, lest a crash part them."""
+        status_verbs.want_status(
+            conn,
+            run=run,
+            attempt=attempt,
+            state=state,
+            description=description,
+            target_url=self._run_url(run.id),
+            at=self._clock(),
+        )
 
     async def _delivery(self, delivery: str) -> DeliveryRow:
         row = await self._database.read(delivery_verbs.delivery, delivery)

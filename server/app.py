@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import fcntl
 import gc
 import os
 import signal
 import socket
 import sqlite3
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
 from pathlib import Path
 
 import structlog
@@ -21,27 +21,41 @@ from prometheus_client import CollectorRegistry
 from starlette.applications import Starlette
 from starlette.routing import Mount
 
-from pipelines.engine.client import Engine, Login
+from pipelines.engine.client import Engine
 from pipelines.engine.containers import Attempt, Limits
 from pipelines.engine.executor import EngineExecutor
-from pipelines.engine.leftovers import remove_leftovers
+from pipelines.engine.interruption import Patience
+from pipelines.engine.leftovers import find_leftovers, remove_leftovers
 from pipelines.plan import Plan
 from pipelines.planning import PlanDefaults
 from pipelines.problems import ExecutorUnavailableError, LadingError
+from pipelines.redaction import StepSecrets
+from pipelines.registries.logins import Login
 from pipelines.source import Source
 from server import api, clock, logging, schedules, ui
 from server.actions import Actions
+from server.alone import alone
 from server.config import Settings
+from server.disks import PART as DISK
+from server.disks import DiskWatch
+from server.engine_watch import EngineWatch
 from server.hosts.factory import make_hosts
+from server.housekeeping import BuildCache, Housekeeping
 from server.intake import Intake
 from server.logs import LogStore
 from server.metrics import Metrics, operations_routes
 from server.mirrors import MirrorKey, Mirrors
+from server.notices import Board
+from server.operations import Operations
+from server.recovery import Heads, Lists
 from server.reporting import Reporting
-from server.store import Database, repositories, runs, soundness
+from server.secrets import Secrets, refuse_lost_keys
+from server.store import Database, deliveries, pauses, repositories, runs, soundness
 from server.store.database import sqlite_path
-from server.store.migrations import upgrade
 from server.store.rows import RunRow
+from server.store.upgrading import bring_up_to_date
+from server.upkeep import Upkeep, disk_folders
+from server.vault import Vault
 from server.webhooks import Pressure, Webhooks
 from server.worker import Worker
 
@@ -50,15 +64,13 @@ log = structlog.get_logger(__name__)
 ENGINE_THREADS = 16
 BACKLOG = 2048  # connections that wait to be accepted
 RESTART_SECONDS = 1.0
+FORCED_SECONDS = 0.1  # between two looks whether the person at the keyboard insists
+HEADS_MINUTES = 13.0  # with the minute of grace, a missed push is found within 15
 STREAM_SECONDS = 5  # how long open responses may keep the server from stopping
 
 
 class CannotListenError(LadingError):
     """The configured address and port cannot be had."""
-
-
-class AlreadyRunningError(LadingError):
-    """Another server uses the same data folder."""
 
 
 class Lading:
@@ -67,13 +79,17 @@ class Lading:
     Args:
         settings: The checked configuration.
         url: The address people reach it under, without a slash at the end.
+        unclean: Whether the server before did not stop by itself.
     """
 
-    def __init__(self, settings: Settings, *, url: str) -> None:
+    def __init__(self, settings: Settings, *, url: str, unclean: bool = False) -> None:
         self.settings = settings
         self.url = url
+        self.board = Board()
         data = settings.server.data
         self.database = Database(settings.database_url)
+        self.database.run(refuse_lost_keys, Vault(settings.key_file))
+        self.delivery_ids = deliveries.DeliveryIds(self.database.run(deliveries.newest_id))
         self.logs = LogStore(data / "logs", limit=settings.worker.log_limit)
         self.hosts = make_hosts(settings)
         self.mirrors = Mirrors(data / "mirrors")
@@ -86,6 +102,17 @@ class Lading:
         self.stopping = asyncio.Event()
         self.pressure = Pressure()
         self.reporting = Reporting(hosts=self.hosts, database=self.database, clock=clock.now)
+        self.board = Board()
+        self.engine_watch = EngineWatch(
+            answers=self.engine_answers,
+            board=self.board,
+            database=self.database,
+            clock=clock.now,
+            again=self._engine_is_back,
+        )
+        self.secrets = Secrets(
+            database=self.database, vault=Vault(settings.key_file), clock=clock.now
+        )
         self.worker = self._worker()
         self.intake = Intake(
             hosts=self.hosts,
@@ -100,8 +127,18 @@ class Lading:
             ),
             wake=self.worker.notify,
             tell=self.reporting.notify,
+            interrupt=self.worker.interrupt,
             run_url=self.run_url,
         )
+        self.heads = Heads(
+            hosts=self.hosts,
+            database=self.database,
+            mirrors=self.mirrors,
+            clock=clock.now,
+            wake=self.intake.notify,
+            new_id=self.delivery_ids.new,
+        )
+        self.lists = Lists(hosts=self.hosts, database=self.database, clock=clock.now, url=url)
         self.actions = Actions(
             database=self.database,
             clock=clock.now,
@@ -112,6 +149,40 @@ class Lading:
             run_url=self.run_url,
         )
         self.metrics = Metrics(CollectorRegistry())
+        self._rooms: list[asyncio.Task[None]] = []
+        self.disks = DiskWatch(
+            folders=disk_folders(settings),
+            settings=settings.disk,
+            board=self.board,
+            clock=clock.now,
+            room_again=self.worker.notify,
+        )
+        self.operations = Operations(
+            database=self.database,
+            engine_answers=self.engine_answers,
+            board=self.board,
+            disks=lambda: self.disks.disks,
+            data=data,
+            clock=clock.now,
+        )
+        self.housekeeping = Housekeeping(
+            database=self.database,
+            logs=self.logs,
+            engine=BuildCache(self.engine),
+            settings=settings.retention,
+            clock=clock.now,
+            busy=lambda: bool(self.worker.active),
+            scarce=lambda: self.board.about(DISK) is not None,
+        )
+        self.upkeep = Upkeep(
+            database=self.database,
+            disks=self.disks,
+            housekeeping=self.housekeeping,
+            clock=clock.now,
+            data=data,
+            engine_folder=lambda: self.engine.data_root if self.engine.is_connected else None,
+            unclean=unclean,
+        )
 
     def run_url(self, run: int) -> str:
         """A run's page."""
@@ -129,12 +200,20 @@ class Lading:
             parallel_steps=worker.parallel_steps,
             grace=worker.grace,
             make_executor=self._executor,
+            secrets=self.secrets.of,
             remove_leftovers=self._remove_leftovers,
             tell=self.reporting.notify,
             run_url=self.run_url,
+            ready=self.engine_watch.ready,
+            held=lambda: self.board.paused,
         )
 
-    def _executor(self, *, run: RunRow, attempt: int, plan: Plan, source: Source) -> EngineExecutor:
+    def _engine_is_back(self) -> None:
+        self.worker.notify()
+
+    def _executor(
+        self, *, run: RunRow, attempt: int, plan: Plan, source: Source, secrets: StepSecrets
+    ) -> EngineExecutor:
         worker = self.settings.worker
         return EngineExecutor(
             engine=self.engine,
@@ -149,7 +228,9 @@ class Lading:
                 pids=worker.pids,
                 log=worker.log_limit,
             ),
+            secrets=secrets,
             logins={} if run.event.from_fork else self._logins(),
+            patience=Patience(silence=self.settings.engine.patience),
         )
 
     def _logins(self) -> dict[str, Login]:
@@ -166,15 +247,28 @@ class Lading:
         except ExecutorUnavailableError as error:
             log.warning("leftovers stay for now", why=str(error))
             return
+        # Looked for first: what begins after this line must not be taken for a leftover.
+        found = await self.engine.call(find_leftovers, self.engine.client, self.server_id)
         # Also those that nobody has taken up yet.
         running = await self.database.read(runs.unfinished_attempts)
         keep = {(str(attempt.run), attempt.number) for attempt in running}
         keep |= {(str(run), attempt) for run, attempt in self.worker.active}
         removed = await self.engine.call(
-            remove_leftovers, self.engine.client, server=self.server_id, keep=keep
+            remove_leftovers,
+            self.engine.client,
+            self.server_id,
+            keep,
+            await self._attempts_with_images(),
+            found,
         )
         if removed:
             log.info("leftovers removed", count=removed)
+
+    async def _attempts_with_images(self) -> set[tuple[str, int]]:
+        """Attempts whose images a re-run of what failed may want."""
+        since = clock.now() - timedelta(seconds=self.settings.retention.images)
+        wanted = await self.database.read(runs.attempts_with_images, since=since)
+        return {(str(run), attempt) for run, attempt in wanted}
 
     async def _maintain_mirrors(self) -> None:
         for row in await self.database.read(repositories.all_repositories):
@@ -195,6 +289,7 @@ class Lading:
             database=self.database,
             clock=clock.now,
             pressure=self.pressure,
+            new_id=self.delivery_ids.new,
             wake=self.intake.notify,
             count=self.metrics.delivery_answered,
             url=self.url,
@@ -211,11 +306,10 @@ class Lading:
                         clock=clock.now,
                         base_url=self.url,
                         stopping=self.stopping,
+                        operations=self.operations,
                     ),
                 ),
-                *operations_routes(
-                    self.metrics, database=self.database, engine_answers=self.engine_answers
-                ),
+                *operations_routes(self.metrics, self.operations),
                 *ui.routes(
                     database=self.database,
                     logs=self.logs,
@@ -224,6 +318,7 @@ class Lading:
                     base_url=self.url,
                     public=self.settings.server.public,
                     stopping=self.stopping,
+                    operations=self.operations,
                 ),
             ],
             lifespan=self._lifespan,
@@ -231,27 +326,43 @@ class Lading:
 
     @contextlib.asynccontextmanager
     async def _lifespan(self, _app: Starlette) -> AsyncIterator[None]:
-        tasks = [
-            asyncio.create_task(_kept_running(name, room))
-            for name, room in (
-                ("intake", self.intake.run),
-                ("worker", self.worker.run),
-                ("reporting", self.reporting.run),
-            )
+        await self.upkeep.look_at_disks()  # before any run is taken
+        self._rooms = [
+            asyncio.create_task(self.upkeep.count_start()),
+            *(
+                asyncio.create_task(_kept_running(name, room))
+                for name, room in (
+                    ("intake", self.intake.run),
+                    ("engine watch", self.engine_watch.run),
+                    ("worker", self.worker.run),
+                    ("reporting", self.reporting.run),
+                )
+            ),
         ]
         jobs = {
             "leftovers": (schedules.every_minute(), self._remove_leftovers),
             "mirrors": (schedules.every_night(), self._maintain_mirrors),
+            **self.upkeep.jobs(),
+            "missed deliveries": (schedules.now_and_every(minutes=1), self.lists.look),
+            "new repositories": (schedules.every_minute(), self.heads.meet),
+            "missed pushes": (schedules.now_and_every(minutes=HEADS_MINUTES), self.heads.look),
         }
+        # What a token was refused for may have been mended before this start.
+        await self.database.write(pauses.try_again, now=clock.now())
         try:
             async with schedules.ticking(jobs):
                 yield
         finally:
-            for task in tasks:
-                task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
+            await self.hand_over()
             self.engine.close()
             self.database.close()
+
+    async def hand_over(self) -> None:
+        """Stop every room, and leave what they were at to the next process. The door stays open."""
+        log.info("lading hands over", attempts=len(self.worker.active))
+        for room in self._rooms:
+            room.cancel()
+        await asyncio.gather(*self._rooms, return_exceptions=True)
 
 
 async def _kept_running(name: str, room: Callable[[], Awaitable[None]]) -> None:
@@ -274,36 +385,29 @@ def _server_id(data: Path) -> str:
     return path.read_text()
 
 
-@contextlib.contextmanager
-def alone(data: Path) -> Iterator[None]:
-    """Hold the data folder; two servers on one would take each other's work.
-
-    Raises:
-        AlreadyRunningError: Another process holds it.
-    """
-    data.mkdir(parents=True, exist_ok=True)
-    with (data / "lock").open("a+") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            file.seek(0)
-            message = (
-                f"another Lading (process {file.read().strip() or 'unknown'}) uses {data}: stop "
-                "it first, or set `server.data` to another folder"
-            )
-            raise AlreadyRunningError(message) from error
-        file.truncate(0)
-        file.write(str(os.getpid()))
-        file.flush()
-        yield
-
-
 class _Server(uvicorn.Server):
-    """Tells open streams to end as soon as the process is asked to stop."""
+    """Tells open streams to end as soon as the process is asked to stop, and hands work over.
 
-    def __init__(self, config: uvicorn.Config, stopping: asyncio.Event) -> None:
+    A push may take a while to end. Until then deliveries are taken: what is stored now, the next
+    process reads; at a closed door most senders would only count a failure.
+    """
+
+    def __init__(
+        self,
+        config: uvicorn.Config,
+        stopping: asyncio.Event,
+        hand_over: Callable[[], Awaitable[None]],
+    ) -> None:
         super().__init__(config)
         self._stopping = stopping
+        self._hand_over = hand_over
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Uvicorn's way to the end, behind ours; a second Ctrl-C cuts ours short."""
+        handing_over = asyncio.ensure_future(self._hand_over())
+        while not (handing_over.done() or self.force_exit):
+            await asyncio.wait({handing_over}, timeout=FORCED_SECONDS)
+        await super().shutdown(sockets)
 
     def handle_exit(self, sig: int, frame: object) -> None:
         """Uvicorn's signal handler, and the word to the streams."""
@@ -315,20 +419,21 @@ def serve(settings: Settings) -> None:
     """Serve until SIGTERM or SIGINT.
 
     Raises:
-        AlreadyRunningError: Another server uses the data folder.
+        AlreadyRunningError: Another server uses the data folder or the database.
+        BackupError: The database must be upgraded, and could not be copied before.
         CannotListenError: The address is taken.
         SchemaTooNewError: A newer Lading wrote the database.
         DatabaseDamagedError: The last stop was no clean one, and the database is damaged.
         NetworkFileSystemError: The database lies where SQLite would damage it.
     """
     logging.configure(settings.server.log_format)
-    for asked in (signal.SIGTERM, signal.SIGINT):
-        # Uvicorn raises the signal once more when it has stopped; by then we are done with it.
-        signal.signal(asked, _done)
-    with alone(settings.server.data), _sound_database(settings):
-        upgrade(settings.database_url)
+    _when_asked_to_stop(_leave)
+    database = sqlite_path(settings.database_url)
+    unclean = soundness.stopped_uncleanly(settings.server.data)
+    with alone(settings.server.data, database), _sound_database(settings):
+        bring_up_to_date(settings.database_url, at=clock.now())
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-            runner.run(_serve(settings))
+            runner.run(_serve(settings, unclean=unclean))
 
 
 def _sound_database(settings: Settings) -> contextlib.AbstractContextManager[None]:
@@ -343,6 +448,16 @@ def _sound_database(settings: Settings) -> contextlib.AbstractContextManager[Non
             mended_in="3.51.3, 3.50.7, 3.44.6",
         )
     return soundness.watched(path, settings.server.data)
+
+
+def _when_asked_to_stop(do: Callable[[int, object], None]) -> None:
+    for asked in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(asked, do)
+
+
+def _leave(_signal: int, _frame: object) -> None:
+    """Nothing serves yet, so nothing is to be handed over."""
+    raise SystemExit(0)
 
 
 def _done(_signal: int, _frame: object) -> None:
@@ -361,12 +476,14 @@ def _listen(address: str, port: int) -> socket.socket:
         raise CannotListenError(message) from error
 
 
-async def _serve(settings: Settings) -> None:
+async def _serve(settings: Settings, *, unclean: bool) -> None:
     server = settings.server
     listener = _listen(server.address, server.port)
     port = listener.getsockname()[1]
     shown = f"[{server.address}]" if ":" in server.address else server.address
-    lading = Lading(settings, url=(server.url or f"http://{shown}:{port}").rstrip("/"))
+    lading = Lading(
+        settings, url=(server.url or f"http://{shown}:{port}").rstrip("/"), unclean=unclean
+    )
     config = uvicorn.Config(
         lading.app(),
         http="httptools",
@@ -381,4 +498,6 @@ async def _serve(settings: Settings) -> None:
     log.info("lading serves", url=lading.url, port=port, hosts=sorted(lading.hosts))
     gc.collect()
     gc.freeze()  # what is wired now stays: collections need not walk through it again
-    await _Server(config, lading.stopping).serve(sockets=[listener])
+    # Uvicorn raises the signal once more when it has stopped; by then we are done with it.
+    _when_asked_to_stop(_done)
+    await _Server(config, lading.stopping, lading.hand_over).serve(sockets=[listener])

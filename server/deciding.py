@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 
@@ -37,6 +38,8 @@ class Verdict(Value):
     """In the order of the entries of `pipelines` that start."""
     final: bool = True
     """False where the commit could not be read: the same happening told again is tried again."""
+    refused: bool = False
+    """Whether it could not be read because the host does not let us."""
 
 
 def read_pipelines(
@@ -62,6 +65,7 @@ def _refused(file: str, why: str) -> ReadPipeline:
     )
 
 
+@functools.lru_cache(maxsize=64)  # most commits leave the file as it was
 def _read(file: str, raw: bytes) -> ReadPipeline:
     parsed = parse(raw, file)
     return ReadPipeline(

@@ -3,57 +3,27 @@
 from __future__ import annotations
 
 import asyncio
-import time
-from collections.abc import Awaitable, Callable, Iterable
-from datetime import datetime
+from collections.abc import Iterable, Iterator
 
 from prometheus_client import CollectorRegistry, Counter, ProcessCollector
 from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
-from prometheus_client.metrics_core import GaugeMetricFamily, Metric
+from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import BaseRoute, Route
 
-from pipelines.problems import LadingError
 from pipelines.progress import State
-from pipelines.values import Value
-from server.clock import Clock
-from server.clock import now as machine_time
-from server.store import Database, probe
-from server.store import deliveries as delivery_verbs
-from server.store import runs as run_verbs
-from server.store import statuses as status_verbs
+from server.notices import Level
+from server.operations import Operations, Report
+from server.store.tallies import Tally
 
-CHECK_SECONDS = 5.0
-"""How long one part may take to answer before it counts as not ready."""
-REMEMBERED = 2.0
-"""Seconds for which an answer of `/readyz` is given again: strangers may ask, disks are slow."""
-
-EngineAnswers = Callable[[], Awaitable[None]]
-
-
-class Backlog(Value):
-    """How many things wait, and how many seconds the oldest has waited."""
-
-    count: int
-    age: float
-
-    @classmethod
-    def of(cls, count: int, oldest: datetime | None, now: datetime) -> Backlog:
-        """A backlog from a verb's answer."""
-        age = 0.0 if oldest is None else max((now - oldest).total_seconds(), 0.0)
-        return cls(count=count, age=age)
-
-
-class Figures(Value):
-    """What the rows say at one moment."""
-
-    runs: dict[State, int]
-    queue: Backlog
-    deliveries: Backlog
-    quarantined: int
-    outbox: Backlog
+_COUNTED = (
+    (Tally.STARTS, "starts", "Starts of the server"),
+    (Tally.UNCLEAN_STOPS, "unclean_stops", "Starts after a stop that was not clean"),
+    (Tally.ADOPTED, "attempts_adopted", "Attempts taken up after a restart"),
+    (Tally.LOST, "attempts_lost", "Attempts that ended because something of theirs was gone"),
+)
 
 
 class Metrics(Collector):
@@ -70,7 +40,7 @@ class Metrics(Collector):
             ("host", "status"),
             registry=registry,
         )
-        self._figures: Figures | None = None
+        self._report: Report | None = None
         ProcessCollector(registry=registry)
         registry.register(self)
 
@@ -78,119 +48,105 @@ class Metrics(Collector):
         """Count one answer; `host` is a configured name or "unknown", never a stranger's text."""
         self._answers.labels(host, str(status)).inc()
 
-    def show(self, figures: Figures) -> None:
+    def show(self, report: Report) -> None:
         """Take over what the rows say."""
-        self._figures = figures
+        self._report = report
 
     def collect(self) -> Iterable[Metric]:
-        """The rows' figures as Prometheus wants them."""
-        figures = self._figures
-        if figures is None:
+        """The report as Prometheus wants it."""
+        report = self._report
+        if report is None:
             return
-        states = GaugeMetricFamily(
-            "lading_runs", "Runs by the state of their newest attempt.", labels=["state"]
-        )
-        for state in State:
-            states.add_metric([state], figures.runs.get(state, 0))
-        yield states
-        yield GaugeMetricFamily(
-            "lading_deliveries_quarantined",
-            "Deliveries set aside because reading them failed again and again.",
-            value=figures.quarantined,
-        )
-        for name, what, backlog in (
-            ("queue", "Attempts that wait for a slot", figures.queue),
-            (
-                "deliveries_waiting",
-                "Deliveries that no decision was made about",
-                figures.deliveries,
-            ),
-            ("outbox", "Commit statuses that their host has not taken", figures.outbox),
-        ):
-            yield GaugeMetricFamily(f"lading_{name}", f"{what}.", value=backlog.count)
-            yield GaugeMetricFamily(
-                f"lading_{name}_age_seconds", f"{what}: seconds of the oldest.", value=backlog.age
+        yield from _rows(report)
+        yield from _machine(report)
+        for tally, name, what in _COUNTED:
+            yield CounterMetricFamily(
+                f"lading_{name}", f"{what}, over all restarts.", value=report.count(tally)
             )
 
 
-async def figures(database: Database, now: datetime) -> Figures:
-    """Read the rows' figures."""
-    waiting, oldest_delivery = await database.read(delivery_verbs.count_waiting)
-    due, oldest_status = await database.read(status_verbs.count_due)
-    runs = await database.read(run_verbs.count_by_state)
-    oldest_run = await database.read(run_verbs.oldest_waiting)
-    return Figures(
-        runs=runs,
-        queue=Backlog.of(runs.get(State.WAITING, 0), oldest_run, now),
-        deliveries=Backlog.of(waiting, oldest_delivery, now),
-        quarantined=await database.read(delivery_verbs.count_quarantined),
-        outbox=Backlog.of(due, oldest_status, now),
+def _rows(report: Report) -> Iterator[Metric]:
+    """What waits."""
+    states = GaugeMetricFamily(
+        "lading_runs", "Runs by the state of their newest attempt.", labels=["state"]
+    )
+    for state in State:
+        states.add_metric([state], report.runs.get(state, 0))
+    yield states
+    for name, what, backlog in (
+        ("queue", "Attempts that wait for a slot", report.queue),
+        ("deliveries_waiting", "Deliveries that no decision was made about", report.deliveries),
+        (
+            "deliveries_quarantined",
+            "Deliveries set aside because reading them failed again and again",
+            report.quarantined,
+        ),
+        ("outbox", "Commit statuses that their host has not taken", report.outbox),
+    ):
+        yield GaugeMetricFamily(f"lading_{name}", f"{what}.", value=backlog.count)
+        yield GaugeMetricFamily(
+            f"lading_{name}_age_seconds", f"{what}: seconds of the oldest.", value=backlog.age
+        )
+    wait = GaugeMetricFamily(
+        "lading_host_next_try_seconds",
+        "Hosts that have not taken some statuses: seconds until they are asked again.",
+        labels=["host"],
+    )
+    for host in report.hosts:
+        wait.add_metric([host.host], max((host.next_try - report.at).total_seconds(), 0.0))
+    yield wait
+
+
+def _machine(report: Report) -> Iterator[Metric]:
+    """What stands in the way of work, now or soon."""
+    paused = any(notice.level is Level.PAUSE for notice in report.notices)
+    yield GaugeMetricFamily("lading_paused", "1 while no new run may start.", value=paused)
+    notices = GaugeMetricFamily(
+        "lading_notice",
+        "What is paused or about to be, why, and what to do, in words.",
+        labels=["part", "level", "text"],
+    )
+    for notice in report.notices:
+        notices.add_metric([notice.part, notice.level, notice.text], 1)
+    yield notices
+    yield GaugeMetricFamily(
+        "lading_engine_up", "Whether the container engine answers.", value=not report.engine_fault
+    )
+    for name, what in (("free", "may still be written"), ("size", "there are in all")):
+        family = GaugeMetricFamily(
+            f"lading_disk_{name}_bytes",
+            f"Bytes that {what} on the disk of what `holds` names.",
+            labels=["holds"],
+        )
+        for disk in report.disks:
+            value = disk.free if name == "free" else disk.total
+            family.add_metric([",".join(disk.holds)], value)
+        yield family
+    yield GaugeMetricFamily(
+        "lading_last_backup_timestamp_seconds",
+        "When `lading backup` last wrote a copy; 0: never.",
+        value=0 if report.last_backup is None else report.last_backup.timestamp(),
     )
 
 
-class Readiness:
-    """Asks each part whether it can be used; an answer is good for two seconds."""
-
-    def __init__(self, *, database: Database, engine_answers: EngineAnswers) -> None:
-        self._parts: dict[str, EngineAnswers] = {
-            "database": lambda: database.write(probe.write_something),
-            "engine": engine_answers,
-        }
-        self._lock = asyncio.Lock()
-        self._known: dict[str, str] = {}
-        self._until = 0.0
-
-    async def faults(self) -> dict[str, str]:
-        """The parts that cannot be used, each with the reason."""
-        async with self._lock:
-            if time.monotonic() >= self._until:
-                reasons = await asyncio.gather(*map(_reason, self._parts.values()))
-                named = zip(self._parts, reasons, strict=True)
-                self._known = {name: reason for name, reason in named if reason}
-                self._until = time.monotonic() + REMEMBERED
-            return self._known
-
-
-async def _reason(part: EngineAnswers) -> str:
-    try:
-        await asyncio.wait_for(part(), CHECK_SECONDS)
-    except TimeoutError:
-        return f"does not answer within {CHECK_SECONDS:.0f} s"
-    except LadingError as error:
-        return str(error)
-    return ""
-
-
-def operations_routes(
-    metrics: Metrics,
-    *,
-    database: Database,
-    engine_answers: EngineAnswers,
-    clock: Clock = machine_time,
-) -> list[BaseRoute]:
-    """`/healthz`, `/readyz` and `/metrics`; none needs a token, none tells whose runs there are.
-
-    Args:
-        metrics: What to show.
-        database: Whose rows.
-        engine_answers: Raises a `LadingError` while the engine cannot be used.
-        clock: For ages.
-    """
-    readiness = Readiness(database=database, engine_answers=engine_answers)
+def operations_routes(metrics: Metrics, operations: Operations) -> list[BaseRoute]:
+    """`/healthz`, `/readyz` and `/metrics`; none needs a token, none tells whose runs there are."""
 
     async def healthz(_request: Request) -> Response:
         return PlainTextResponse("ok\n", headers={"Cache-Control": "no-store"})
 
     async def readyz(_request: Request) -> Response:
-        faults = await readiness.faults()
+        faults = await operations.faults()
+        # A pause is no fault: webhooks are taken meanwhile, so nobody should send them elsewhere.
+        notices = [notice.text for notice in operations.notices]
         return JSONResponse(
-            {"ready": not faults, "faults": faults},
+            {"ready": not faults, "faults": faults, "notices": notices},
             503 if faults else 200,
             {"Cache-Control": "no-store"},
         )
 
     async def show(_request: Request) -> Response:
-        metrics.show(await figures(database, clock()))
+        metrics.show(await operations.report())
         text = await asyncio.to_thread(generate_latest, metrics.registry)
         return Response(text, headers={"Content-Type": CONTENT_TYPE_LATEST})
 

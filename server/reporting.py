@@ -8,13 +8,17 @@ from collections.abc import Mapping
 from datetime import timedelta
 
 import structlog
+from sqlalchemy.engine import Connection
 
+from pipelines.crashing import reach
+from pipelines.values import Value
 from server.clock import Clock
-from server.hosts.port import CommitStatus, Host, HostError, StatusState
+from server.hosts.port import CommitStatus, Host, HostError, Refusal, StatusState
 from server.store import Database
+from server.store import pauses as pause_verbs
 from server.store import repositories as repository_verbs
 from server.store import statuses as status_verbs
-from server.store.rows import StatusRow
+from server.store.rows import PauseKind, StatusRow
 
 log = structlog.get_logger(__name__)
 
@@ -22,6 +26,9 @@ AT_ONCE = 50
 POLL = 30.0  # seconds; the wake-up is only a hint
 FIRST_WAIT = 2.0  # seconds before the second try; doubled each time
 LONGEST_WAIT = 1800.0  # seconds
+SHORTEST_QUIET = 1.0  # seconds
+REFUSED_WAIT = timedelta(hours=1)
+"""Between two tries where the token was refused: only a person can mend that."""
 
 
 def backoff(tries: int, *, spread: float) -> timedelta:
@@ -33,6 +40,35 @@ def backoff(tries: int, *, spread: float) -> timedelta:
     """
     wait = min(FIRST_WAIT * 2.0 ** min(tries, 20), LONGEST_WAIT)
     return timedelta(seconds=wait * (0.75 + spread / 2))
+
+
+class Pause(Value):
+    """Whom to leave alone after a failure, and for how long."""
+
+    kind: PauseKind
+    repository: int
+    wait: timedelta
+
+
+def pause_of(error: HostError, repository: int) -> Pause | None:
+    """What a failure means for further calls; None: nothing, each is tried by itself.
+
+    Args:
+        error: What the host said.
+        repository: Whose status it was.
+    """
+    if error.retry_after is not None:
+        # A host that asks for no time at all is given some: it has had enough.
+        wait = timedelta(seconds=max(error.retry_after, SHORTEST_QUIET))
+        return Pause(kind=PauseKind.QUIET, repository=pause_verbs.WHOLE_HOST, wait=wait)
+    if error.refused is None:
+        return None
+    whole = error.refused is Refusal.CREDENTIAL
+    return Pause(
+        kind=PauseKind.REFUSED,
+        repository=pause_verbs.WHOLE_HOST if whole else repository,
+        wait=REFUSED_WAIT,
+    )
 
 
 class Reporting:
@@ -80,12 +116,14 @@ class Reporting:
             return
 
     async def _tell(self, host: Host, status: StatusRow) -> bool:
-        """Tell one status; False where the host wants to be left alone for a while."""
+        """Tell one status; False where the host, or its repository, is left alone for a while."""
         repository = await self._database.read(repository_verbs.repository, status.repository)
         if repository is None:  # pragma: no cover - a foreign key stands in the way
             raise AssertionError
         if status.state is StatusState.RUNNING and not host.knows_running:
-            await self._database.write(status_verbs.status_sent, status.id, version=status.version)
+            await self._database.write_patiently(
+                status_verbs.status_sent, status.id, version=status.version
+            )
             return True
         try:
             await host.post_status(
@@ -105,21 +143,48 @@ class Reporting:
             log.exception("status could not be told", host=host.name, run=status.run)
             unforeseen = HostError(f"{type(error).__name__}: {error}")
             return await self._failed(host, status, unforeseen)
-        await self._database.write(status_verbs.status_sent, status.id, version=status.version)
+        reach("reporting.taken")
+        await self._taken(host, status)
         return True
 
+    async def _taken(self, host: Host, status: StatusRow) -> None:
+        def write(conn: Connection) -> bool:
+            status_verbs.status_sent(conn, status.id, version=status.version)
+            return pause_verbs.resume(conn, host.name, status.repository, [PauseKind.REFUSED])
+
+        # Were it forgotten, the host would be told again and again while the disk is full.
+        if await self._database.write_patiently(write):
+            log.info("the host takes statuses again", host=host.name, run=status.run)
+
     async def _failed(self, host: Host, status: StatusRow, error: HostError) -> bool:
+        """Write a failure down; False where others must not be tried right now."""
         now = self._clock()
         wait = backoff(status.tries, spread=random.random())  # noqa: S311 - spreads load only
-        if error.retry_after is not None:
-            wait = max(wait, timedelta(seconds=error.retry_after))
-        await self._database.write(
-            status_verbs.status_failed,
-            status.id,
-            version=status.version,
-            error=str(error),
-            due_at=None if error.permanent else now + wait,
-        )
+        pause = pause_of(error, status.repository)
+        wait = pause.wait if pause is not None else wait
+
+        def write(conn: Connection) -> None:
+            status_verbs.status_failed(
+                conn,
+                status.id,
+                version=status.version,
+                error=str(error),
+                now=now,
+                # A pause holds it up, and ends for all its statuses together.
+                due_at=None if error.permanent else now if pause else now + wait,
+            )
+            if pause is not None:
+                pause_verbs.pause(
+                    conn,
+                    host.name,
+                    kind=pause.kind,
+                    repository=pause.repository,
+                    reason=str(error),
+                    now=now,
+                    until=now + pause.wait,
+                )
+
+        await self._database.write_patiently(write)
         log.warning(
             "status not taken",
             host=host.name,
@@ -128,13 +193,6 @@ class Reporting:
             why=str(error),
             permanent=error.permanent,
             tries=status.tries + 1,
+            next_try_in=None if error.permanent else wait.total_seconds(),
         )
-        if error.retry_after is None:
-            return True
-        await self._database.write(
-            status_verbs.postpone_host,
-            host.name,
-            now=now,
-            wait=timedelta(seconds=error.retry_after),
-        )
-        return False
+        return pause is None

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
+from typing import NamedTuple
 
 import structlog
 from sqlalchemy.engine import Connection
 
+from pipelines.crashing import reach
 from pipelines.plan import Plan
 from pipelines.progress import Fact, Outcome, Progress, State, StepEnded, StepProgress, StepRunning
 from server.clock import Clock
@@ -16,7 +18,9 @@ from server.store import Database
 from server.store import images as image_verbs
 from server.store import runs as run_verbs
 from server.store import statuses as status_verbs
+from server.store import tallies as tally_verbs
 from server.store.rows import RunRow, StepRow
+from server.store.tallies import Tally
 
 log = structlog.get_logger(__name__)
 
@@ -42,10 +46,34 @@ def _step_progress(row: StepRow) -> StepProgress:
         state=row.state,
         ready_at=row.ready_at,
         started_at=row.started_at,
+        started_uptime=row.started_uptime,
         running_at=row.running_at,
         ended_at=row.ended_at,
         outcome=outcome,
+        carried_from=row.carried_from,
     )
+
+
+class _Written(NamedTuple):
+    """Something to write down, and who waits for it."""
+
+    write: Callable[[Connection], None]
+    future: asyncio.Future[None]
+
+
+def _each(conn: Connection, writes: Sequence[Callable[[Connection], None]]) -> None:
+    for write in writes:
+        write(conn)
+
+
+def _settle(written: Iterable[_Written], error: Exception | None) -> None:
+    for one in written:
+        if one.future.done():
+            continue
+        if error is None:
+            one.future.set_result(None)
+        else:
+            one.future.set_exception(error)
 
 
 class Recorder:
@@ -83,7 +111,8 @@ class Recorder:
         self._progress = earlier or Progress.of(plan)
         self._running_told = any(step.running_at for step in self._progress.steps.values())
         self._ended = False
-        self._pending: set[asyncio.Future[None]] = set()
+        self._unwritten: list[_Written] = []
+        self._writing: asyncio.Task[None] | None = None
 
     def emit(self, fact: Fact) -> asyncio.Future[None]:
         """Take a fact at once; the future is done when it is on disk.
@@ -113,9 +142,9 @@ class Recorder:
             if last:
                 self._write_end(conn, self._progress.state, self._progress.sentence())
 
-        future = self._database.post(write)
-        self._pending.add(future)
-        future.add_done_callback(self._pending.discard)
+        future = self._write_in_turn(write)
+        if last:
+            future.add_done_callback(lambda _: reach("runs.ended"))
         if tell or last:
             future.add_done_callback(lambda _: self._tell())
         if last:
@@ -123,25 +152,47 @@ class Recorder:
             log.info("run ended", run=self._run.id, state=str(self._progress.state))
         return future
 
+    def _write_in_turn(self, write: Callable[[Connection], None]) -> asyncio.Future[None]:
+        future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._unwritten.append(_Written(write, future))
+        if self._writing is None or self._writing.done():
+            self._writing = asyncio.create_task(self._write_all())
+        return future
+
+    async def _write_all(self) -> None:
+        """Write down what waits, all of it in one transaction, until nothing does.
+
+        A database that is locked or has no room is waited for: what has happened, has happened.
+        """
+        while self._unwritten:
+            now = self._unwritten[:]
+            try:
+                await self._database.write_patiently(_each, [one.write for one in now])
+            except Exception as error:  # noqa: BLE001 - handed to whoever waits
+                _settle(now, error)
+            else:
+                _settle(now, None)
+            del self._unwritten[: len(now)]
+
     async def flush(self) -> None:
         """Wait until every fact is on disk.
 
-        Raises:
-            DatabaseBusyError: One could not be written.
+        A database that takes no writes now is waited for.
         """
-        await asyncio.gather(*self._pending)
+        if self._writing is not None:
+            await asyncio.shield(self._writing)
 
     async def end(self, state: State, sentence: str) -> None:
         """End the attempt in that state, once; a second end changes nothing."""
-        await asyncio.gather(*self._pending, return_exceptions=True)
-        if await self._database.write(self._write_end, state, sentence):
+        await self.flush()
+        if await self._database.write_patiently(self._write_end, state, sentence):
             log.info("run ended", run=self._run.id, state=str(state), sentence=sentence)
             self._tell()
 
     def _write_end(self, conn: Connection, state: State, sentence: str) -> bool:
         if state is State.CANCELLED:
-            by = run_verbs.cancelled_by(conn, self._run.id, self._attempt)
-            sentence = sentence if by is None else f"cancelled by {by}"
+            attempt = run_verbs.one_attempt(conn, self._run.id, self._attempt)
+            sentence = attempt.why_cancelled or sentence
         ended = run_verbs.end_attempt(
             conn,
             self._run.id,
@@ -152,7 +203,13 @@ class Recorder:
         )
         if ended:
             self._want(conn, ENDED[state], sentence)
+            if self._lost_something():
+                tally_verbs.count(conn, Tally.LOST, at=self._clock())
         return ended
+
+    def _lost_something(self) -> bool:
+        outcomes = (step.outcome for step in self._progress.steps.values())
+        return any(outcome is not None and outcome.lost for outcome in outcomes)
 
     def _want(self, conn: Connection, state: StatusState, description: str) -> None:
         status_verbs.want_status(

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterable
 
 from sqlalchemy.engine import Connection
 
-from pipelines.events import EventKind
+from pipelines.events import Event, EventKind
 from pipelines.globs import Globs
 from pipelines.plan import Plan, Step
 from pipelines.problems import LadingError
-from pipelines.redaction import LEAST
-from pipelines.values import Value
+from pipelines.redaction import LEAST, StepSecrets
 from server.clock import Clock
 from server.store import Database
 from server.store import secrets as secret_verbs
@@ -25,21 +25,6 @@ class SecretRefusedError(LadingError):
     """A secret cannot be stored as it is."""
 
 
-class Given(Value):
-    """What the steps of one attempt get."""
-
-    values: dict[str, dict[str, str]] = {}
-    """By step, the environment variables that hold secrets."""
-    refused: dict[str, str] = {}
-    """By step, the sentence why it cannot have what it names."""
-
-    def __repr__(self) -> str:
-        """Without the values: they end up in logs."""
-        return f"Given(steps={sorted(self.values)}, refused={self.refused!r})"
-
-    __str__ = __repr__
-
-
 class Secrets:
     """Stored secrets, sealed with the vault's key."""
 
@@ -48,15 +33,21 @@ class Secrets:
         self._vault = vault
         self._clock = clock
 
-    async def of(self, run: RunRow, plan: Plan) -> Given:
-        """What each step of a run's plan gets."""
+    async def of(self, run: RunRow, plan: Plan) -> StepSecrets:
+        """What each step of a run's plan gets.
+
+        Raises:
+            VaultError: The key file does not open what is stored.
+        """
         names = {name for step in plan.steps for name in step.secrets.values()}
         if not names:
-            return Given()
+            return StepSecrets()
         if run.event.from_fork:
             return _refuse_all(plan, "a pull request from a fork gets no secrets")
         sealed = await self._database.read(secret_verbs.sealed_secrets, run.repository, names)
-        return given(run, plan, sealed, self._vault)
+        return await asyncio.to_thread(
+            given, run.event, plan, sealed, self._vault, repository=run.full_name
+        )
 
     def sealed(
         self, *, repository: int | None, name: str, value: str, bounds: Bounds, by: str
@@ -118,14 +109,17 @@ def rotate(conn: Connection, vault: Vault) -> int:
     return len(sealed)
 
 
-def given(run: RunRow, plan: Plan, sealed: Iterable[SealedSecret], vault: Vault) -> Given:
+def given(
+    event: Event, plan: Plan, sealed: Iterable[SealedSecret], vault: Vault, *, repository: str
+) -> StepSecrets:
     """What each step gets of the secrets that its repository may have.
 
     Args:
-        run: Whose event decides with the secrets' bounds.
+        event: What happened; it decides with the secrets' bounds.
         plan: Whose steps name secrets.
         sealed: The server's before the repository's own, which win.
         vault: Opens them.
+        repository: Its name, for people.
     """
     known = {secret.name: secret for secret in sealed}
     values: dict[str, dict[str, str]] = {}
@@ -134,7 +128,7 @@ def given(run: RunRow, plan: Plan, sealed: Iterable[SealedSecret], vault: Vault)
         faults = [
             fault
             for name in dict.fromkeys(step.secrets.values())
-            if (fault := _refusal(run, step, name, known.get(name)))
+            if (fault := _refusal(event, step, name, known.get(name), repository))
         ]
         if faults:
             refused[step.key] = f"{step.key} cannot run: {'; '.join(faults)}"
@@ -144,14 +138,14 @@ def given(run: RunRow, plan: Plan, sealed: Iterable[SealedSecret], vault: Vault)
                 for variable, name in step.secrets.items()
             }
             values[step.key] = opened
-    return Given(values=values, refused=refused)
+    return StepSecrets(values=values, refused=refused)
 
 
-def _refusal(run: RunRow, step: Step, name: str, secret: SealedSecret | None) -> str | None:
+def _refusal(
+    event: Event, step: Step, name: str, secret: SealedSecret | None, repository: str
+) -> str | None:
     if secret is None:
-        where = f"--repository {run.full_name}"
-        return f"there is no secret {name}: `lading secret set {name} {where}`"
-    event = run.event
+        return f"there is no secret {name}: `lading secret set {name} --repository {repository}`"
     if secret.events and event.kind not in secret.events:
         return f"secret {name} is for {', '.join(secret.events)}, this was {event.kind}"
     if secret.branches:
@@ -163,6 +157,6 @@ def _refusal(run: RunRow, step: Step, name: str, secret: SealedSecret | None) ->
     return None
 
 
-def _refuse_all(plan: Plan, why: str) -> Given:
+def _refuse_all(plan: Plan, why: str) -> StepSecrets:
     named = [step for step in plan.steps if step.secrets]
-    return Given(refused={step.key: f"{step.key} cannot run: {why}" for step in named})
+    return StepSecrets(refused={step.key: f"{step.key} cannot run: {why}" for step in named})

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import hashlib
 import json
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from http import HTTPStatus
 from typing import Any
 
@@ -15,12 +16,19 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.routing import Route
 
+from pipelines.crashing import reach
 from server.clock import Clock
-from server.hosts.port import Host, PayloadInvalidError, SignatureInvalidError, Verified
+from server.hosts.port import (
+    Host,
+    PayloadInvalidError,
+    RepositoryRef,
+    SignatureInvalidError,
+    Verified,
+)
 from server.store import Database, DatabaseBusyError
 from server.store import deliveries as delivery_verbs
 from server.store import runs as run_verbs
-from server.store.rows import DeliveryRow, DeliveryState, NewDelivery
+from server.store.rows import DeliveryRow, DeliveryState, Found, NewDelivery
 
 log = structlog.get_logger(__name__)
 
@@ -42,33 +50,58 @@ class RefusedError(Exception):
 
 
 class Pressure:
-    """How fast deliveries come in, so that what can wait gives way to them."""
+    """How fast deliveries come in, so that what can wait gives way to them.
+
+    Their rate alone does not tell: on a machine that is busy otherwise they come no faster than
+    they are answered. So the crowd that waits for the disk counts as well; only authentic
+    deliveries get that far.
+    """
 
     WINDOW = 0.1  # seconds
     BUSY = 50  # deliveries in one window: 500 a second
+    CROWD = 8  # deliveries that wait for the disk at the same time
 
     def __init__(self, monotonic: Callable[[], float] = time.monotonic) -> None:
         self._monotonic = monotonic
         self._window = 0.0
         self._count = 0
         self._previous = 0
+        self._storing = 0
+        self._crowd = 0
+        self._previous_crowd = 0
 
     def arrived(self) -> None:
         """One more has come."""
         self._turn()
         self._count += 1
 
-    def high(self) -> bool:
-        """Whether more than 500 a second come now."""
+    @contextlib.contextmanager
+    def storing(self) -> Iterator[None]:
+        """While one is being stored."""
         self._turn()
-        return max(self._count, self._previous) >= self.BUSY
+        self._storing += 1
+        self._crowd = max(self._crowd, self._storing)
+        try:
+            yield
+        finally:
+            self._storing -= 1
+
+    def high(self) -> bool:
+        """Whether more than 500 a second come now, or many wait to be stored."""
+        self._turn()
+        return (
+            max(self._count, self._previous) >= self.BUSY
+            or max(self._crowd, self._previous_crowd) >= self.CROWD
+        )
 
     def _turn(self) -> None:
         now = self._monotonic()
         windows = (now - self._window) / self.WINDOW
         if windows >= 1:
-            self._previous = self._count if windows < 2 else 0  # noqa: PLR2004 - one window ago
-            self._count = 0
+            just_over = windows < 2  # noqa: PLR2004 - one window ago
+            self._previous = self._count if just_over else 0
+            self._previous_crowd = self._crowd if just_over else 0
+            self._count, self._crowd = 0, self._storing
             self._window = now
 
 
@@ -76,6 +109,7 @@ class Webhooks:
     """The routes below `/webhooks`.
 
     Args:
+        new_id: Gives each delivery its id, in the order they come.
         wake: Called when a delivery waits for intake.
         count: Called with (host, status code) for each answer.
         url: Lading's own address, without a slash at the end.
@@ -88,6 +122,7 @@ class Webhooks:
         database: Database,
         clock: Clock,
         pressure: Pressure,
+        new_id: Callable[[], str],
         wake: Callable[[], None],
         count: Callable[[str, int], None],
         url: str,
@@ -96,6 +131,7 @@ class Webhooks:
         self._database = database
         self._clock = clock
         self._pressure = pressure
+        self._new_id = new_id
         self._wake = wake
         self._count = count
         self._url = url
@@ -126,24 +162,28 @@ class Webhooks:
         body = await _body(request)
         self._pressure.arrived()
         if len(body) <= ON_LOOP:
-            verified = self._check(host, headers, body)
+            verified, repository = self._check(host, headers, body)
         else:
-            verified = await asyncio.to_thread(self._check, host, headers, body)
+            verified, repository = await asyncio.to_thread(self._check, host, headers, body)
         new = NewDelivery.model_construct(
-            id=delivery_verbs.new_id(),
+            id=self._new_id(),
             host=host.name,
             delivery_id=_delivery_id(verified, body),
             event_type=verified.event_type[:100],
             headers={name: value for name, value in headers.items() if name not in NEVER_STORED},
             body=body,
             received_at=self._clock(),
+            repository=repository.external_id if repository else None,
         )
+        reach("webhooks.taken")
         try:
-            stored = await self._database.write_batched(delivery_verbs.add_deliveries, new)
+            with self._pressure.storing():
+                stored = await self._database.write_batched(delivery_verbs.add_deliveries, new)
         except DatabaseBusyError as error:
             raise RefusedError(
                 HTTPStatus.SERVICE_UNAVAILABLE, f"{error}; send it again", retry_after=10
             ) from error
+        reach("webhooks.stored")
         self._wake()
         return {
             "delivery": stored,
@@ -151,7 +191,9 @@ class Webhooks:
             "url": f"{self._url}/deliveries/{stored}",
         }
 
-    def _check(self, host: Host, headers: Mapping[str, str], body: bytes) -> Verified:
+    def _check(
+        self, host: Host, headers: Mapping[str, str], body: bytes
+    ) -> tuple[Verified, RepositoryRef | None]:
         try:
             verified = host.verify(headers, body, self._clock())
         except SignatureInvalidError as error:
@@ -168,7 +210,7 @@ class Webhooks:
                 f"{'no repository' if repository is None else 'another repository'}"
             )
             raise RefusedError(HTTPStatus.FORBIDDEN, detail)
-        return verified
+        return verified, repository
 
     async def outcome(self, request: Request) -> Response:
         """What became of a delivery, for a sender who signs the question (plain git's hook)."""
@@ -217,6 +259,8 @@ class Webhooks:
 
 def _may_ask(host: Host, verified: Verified, delivery: DeliveryRow) -> bool:
     """Whoever signs with a repository's secret learns of that repository alone."""
+    if delivery.found is Found.HEADS:
+        return False  # nobody sent it
     if verified.repository is None:
         return True
     repository = host.repository(host.payload(delivery.headers, delivery.body))

@@ -5,26 +5,30 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 from contextlib import contextmanager
-from typing import Protocol
+from typing import Any, Protocol
 
 import structlog
 
+from pipelines.crashing import reach
 from pipelines.execution import execute
 from pipelines.executor import Executor, Output
 from pipelines.plan import Plan
 from pipelines.planning import bind
 from pipelines.problems import LadingError
 from pipelines.progress import Progress, State
+from pipelines.redaction import StepSecrets
 from pipelines.source import GitSource, Source
 from server.clock import Clock
 from server.hosts.port import Host
-from server.logs import LogStore
+from server.logs import LogStore, trouble
 from server.mirrors import MirrorError, MirrorKey, Mirrors
 from server.runs import Recorder, stored_progress
-from server.store import Database
+from server.store import Database, DatabaseBusyError
 from server.store import repositories as repository_verbs
 from server.store import runs as run_verbs
+from server.store import tallies as tally_verbs
 from server.store.rows import AttemptRow, RunRow
+from server.store.tallies import Tally
 
 log = structlog.get_logger(__name__)
 
@@ -32,10 +36,16 @@ POLL = 5.0  # seconds; the wake-up is only a hint
 CLEARING = 3  # attempts for each slot, with those that are being cleared up
 
 
+async def _always() -> bool:
+    return True
+
+
 class MakeExecutor(Protocol):
     """Makes the executor of one attempt."""
 
-    def __call__(self, *, run: RunRow, attempt: int, plan: Plan, source: Source) -> Executor:
+    def __call__(
+        self, *, run: RunRow, attempt: int, plan: Plan, source: Source, secrets: StepSecrets
+    ) -> Executor:
         """An executor that is not open yet."""
 
 
@@ -46,9 +56,12 @@ class Worker:
         slots: Attempts at the same time.
         parallel_steps: Steps of one attempt at the same time.
         grace: Seconds between SIGTERM and SIGKILL.
+        secrets: Gives what the steps of a run's plan may have.
         remove_leftovers: Removes what earlier processes left on the engine.
         tell: Called when a status waits to be told.
         run_url: A run's page, by its number.
+        ready: Whether there is an engine to begin an attempt on; it notifies when there is again.
+        held: Whether no new attempt may be taken now; those that run go on.
     """
 
     def __init__(
@@ -63,9 +76,12 @@ class Worker:
         parallel_steps: int,
         grace: float,
         make_executor: MakeExecutor,
+        secrets: Callable[[RunRow, Plan], Awaitable[StepSecrets]],
         remove_leftovers: Callable[[], Awaitable[None]],
         tell: Callable[[], None],
         run_url: Callable[[int], str],
+        ready: Callable[[], Awaitable[bool]] = _always,
+        held: Callable[[], bool] = lambda: False,
     ) -> None:
         self._database = database
         self._logs = logs
@@ -76,9 +92,12 @@ class Worker:
         self._parallel_steps = parallel_steps
         self._grace = grace
         self._make_executor = make_executor
+        self._secrets = secrets
         self._remove_leftovers = remove_leftovers
         self._tell = tell
         self._run_url = run_url
+        self._ready = ready
+        self._held = held
         self._waiting = asyncio.Event()
         self._cancels: dict[tuple[int, int], asyncio.Event] = {}
         self._tasks: set[asyncio.Task[None]] = set()
@@ -108,7 +127,7 @@ class Worker:
             await self._recover()
             while True:
                 self._waiting.clear()
-                if self._full() or not await self._take():
+                if self._held() or self._full() or not await self._take():
                     await self._wait()
         finally:
             for task in self._tasks:
@@ -124,9 +143,16 @@ class Worker:
         self._waiting.set()
 
     async def _take(self) -> bool:
-        attempt = await self._database.write(run_verbs.claim_attempt, at=self._clock())
+        if not await self._ready():
+            return False
+        try:
+            attempt = await self._database.write(run_verbs.claim_attempt, at=self._clock())
+        except DatabaseBusyError as error:
+            log.warning("no attempt is taken now", why=str(error))
+            return False
         if attempt is None:
             return False
+        reach("worker.claimed")
         self._begin(attempt, resumed=False)
         return True
 
@@ -146,13 +172,18 @@ class Worker:
         waiting.cancel()
 
     async def _serve(self, attempt: AttemptRow, *, resumed: bool) -> None:
+        key = (attempt.run, attempt.number)
         with structlog.contextvars.bound_contextvars(run=attempt.run, attempt=attempt.number):
             try:
                 run, recorder, earlier = await self._open(attempt, resumed=resumed)
+                # Read after `interrupt` can find us: who asked before that has written only this.
+                now = await self._database.read(run_verbs.one_attempt, *key)
+                if now.cancelled_at is not None:
+                    self._cancels[key].set()
                 await self._to_an_end(run, attempt, recorder, earlier)
             finally:
-                self._cancels.pop((attempt.run, attempt.number), None)
-                self._free((attempt.run, attempt.number))
+                self._cancels.pop(key, None)
+                self._free(key)
 
     async def _to_an_end(
         self, run: RunRow, attempt: AttemptRow, recorder: Recorder, earlier: Progress | None
@@ -162,6 +193,9 @@ class Worker:
         except LadingError as error:
             log.warning("attempt could not be run", why=str(error))
             await recorder.end(State.ERROR, str(error))
+        except OSError as error:
+            log.warning("attempt could not use a disk", why=str(error))
+            await recorder.end(State.ERROR, f"{trouble(error)}: mend that, then re-run")
         except Exception as error:
             log.exception("attempt broke off")
             await recorder.end(
@@ -171,15 +205,14 @@ class Worker:
     async def _open(
         self, attempt: AttemptRow, *, resumed: bool
     ) -> tuple[RunRow, Recorder, Progress | None]:
-        """The run, its recorder, and where an earlier process left it."""
+        """The run, its recorder, and where an earlier process or attempt left it."""
         run = await self._database.read(run_verbs.run, attempt.run)
         if run is None or run.plan is None:  # pragma: no cover - only runs with a plan wait
             raise AssertionError
         plan = bind(run.plan, run=run.id, attempt=attempt.number)
-        earlier = None
-        if resumed:
-            rows = await self._database.read(run_verbs.steps_of, run.id, attempt.number)
-            earlier = stored_progress(plan, rows)
+        rows = await self._database.read(run_verbs.steps_of, run.id, attempt.number)
+        carried = any(row.carried_from is not None for row in rows)
+        earlier = stored_progress(plan, rows) if resumed or carried else None
         recorder = Recorder(
             database=self._database,
             clock=self._clock,
@@ -196,21 +229,30 @@ class Worker:
     async def _execute(
         self, run: RunRow, attempt: AttemptRow, recorder: Recorder, earlier: Progress | None
     ) -> None:
-        told = "run started" if earlier is None else "run taken up"
+        begun = earlier is not None and any(step.started_at for step in earlier.steps.values())
+        told = "run taken up" if begun else "run started"
         log.info(told, pipeline=run.pipeline, sha=run.sha)
-        source = await self._source(run)
+        cancelled = self._cancels[run.id, attempt.number]
+        # What an earlier process left is found first, to be stopped with its grace.
+        source = await self._source_unless(cancelled if earlier is None else asyncio.Event(), run)
+        if source is None:
+            await recorder.end(State.CANCELLED, "cancelled")
+            return
         plan = recorder.plan
+        secrets = await self._secrets(run, plan)
         for step in plan.steps:
             if earlier is None or not earlier.steps[step.key].state.ended:
                 self._logs.expect(run.id, attempt.number, step.key)
         try:
             await execute(
                 plan,
-                self._make_executor(run=run, attempt=attempt.number, plan=plan, source=source),
+                self._make_executor(
+                    run=run, attempt=attempt.number, plan=plan, source=source, secrets=secrets
+                ),
                 emit=recorder.emit,
                 outputs=lambda key: self._output(run.id, attempt.number, key),
                 clock=self._clock,
-                cancelled=self._cancels[run.id, attempt.number],
+                cancelled=cancelled,
                 grace=self._grace,
                 parallel_steps=self._parallel_steps,
                 earlier=earlier,
@@ -220,6 +262,19 @@ class Worker:
             for step in plan.steps:
                 self._logs.end(run.id, attempt.number, step.key)
         await recorder.flush()
+
+    async def _source_unless(self, cancelled: asyncio.Event, run: RunRow) -> Source | None:
+        """The commit's tree; None where somebody cancelled while its host was waited for."""
+        source = asyncio.ensure_future(self._source(run))
+        asked = asyncio.ensure_future(cancelled.wait())
+        either: set[asyncio.Future[Any]] = {source, asked}
+        try:
+            await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
+            return source.result() if source.done() else None
+        finally:
+            for one in either:
+                one.cancel()
+            await asyncio.wait(either)
 
     async def _source(self, run: RunRow) -> Source:
         """The commit's tree; intake has fetched it, unless the mirror was lost meanwhile."""
@@ -253,11 +308,17 @@ class Worker:
         """Take up what an earlier process left running, before anything new is taken."""
         unfinished = await self._database.read(run_verbs.unfinished_attempts)
         for attempt in unfinished:
-            if attempt.cancelled_at is None:
-                self._begin(attempt, resumed=True)
-        for attempt in unfinished:
-            if attempt.cancelled_at is not None:
-                _, recorder, _ = await self._open(attempt, resumed=True)
-                await recorder.end(State.CANCELLED, f"cancelled by {attempt.cancelled_by}")
-        if unfinished:
+            self._begin(attempt, resumed=True)
+        adopted = sum(attempt.cancelled_at is None for attempt in unfinished)
+        if adopted:
+            await self._database.write_patiently(
+                tally_verbs.count, Tally.ADOPTED, at=self._clock(), by=adopted
+            )
+        # Also where none is unfinished: the last one may have ended while it was cleared up.
+        await self._sweep()
+
+    async def _sweep(self) -> None:
+        try:
             await self._remove_leftovers()
+        except Exception:
+            log.exception("leftovers stay until they are looked for again")

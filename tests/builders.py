@@ -30,10 +30,13 @@ from pipelines.progress import (
     StepRunning,
     StepStarted,
 )
-from server.actions import Actions, NotFoundError
+from server.actions import Actions, ConflictError, NotFoundError
 from server.auth import make_token, token_hash
+from server.disks import Disk
 from server.hosts.port import RepositoryRef, StatusState
 from server.logs import LogStore
+from server.notices import Board
+from server.operations import Operations
 from server.store import Database, deliveries, images, repositories, runs, statuses, tokens
 from server.store.database import sqlite_url
 from server.store.migrations import run as upgrade
@@ -137,6 +140,27 @@ class NoStarter:
         assert row is not None
         return row
 
+    async def reread(self, run: RunRow, *, by: str) -> int:  # noqa: ARG002
+        """The commit still cannot be read."""
+        raise ConflictError("the commit still cannot be read")
+
+
+class EngineDouble:
+    """Answers whether the engine can be used, as it is told to."""
+
+    def __init__(self) -> None:
+        self.fault: Exception | None = None
+        self.hangs = False
+        self.asked = 0
+
+    async def __call__(self) -> None:
+        """Answer, or raise what it was given."""
+        self.asked += 1
+        if self.hangs:
+            await asyncio.Event().wait()
+        if self.fault is not None:
+            raise self.fault
+
 
 @functools.cache
 def _empty_database() -> bytes:
@@ -158,6 +182,19 @@ class House:
         self.database = Database(url)
         self.logs = LogStore(folder / "logs", limit=64 * 1024 * 1024)
         self.stopping = asyncio.Event()
+        self.delivery_ids = deliveries.DeliveryIds(None)
+        self.data = folder
+        self.board = Board()
+        self.engine = EngineDouble()
+        self.disks: list[Disk] = []
+        self.operations = Operations(
+            database=self.database,
+            engine_answers=self.engine,
+            board=self.board,
+            disks=lambda: self.disks,
+            data=folder,
+            clock=self.clock,
+        )
         self.interrupted: list[tuple[int, int]] = []
         self.woken = 0
         self.actions = Actions(
@@ -196,7 +233,7 @@ class House:
     def delivery(self, delivery_id: str = "d-1", **changes: object) -> DeliveryRow:
         """A delivery that waits."""
         fields: dict[str, object] = {
-            "id": deliveries.new_id(),
+            "id": self.delivery_ids.new(),
             "host": "forge",
             "delivery_id": delivery_id,
             "event_type": "push",
@@ -274,6 +311,35 @@ class House:
                     pipeline="web", file=".lading.yml", start=True, reason="matches", run=number
                 )
             ],
+        )
+        return self.fresh(number)
+
+    def unreadable(self) -> RunRow:
+        """A run whose commit could not be read."""
+        repository = self.repository()
+        decision = self.database.run(
+            deliveries.add_decision,
+            delivery=None,
+            repository=repository.id,
+            event=event(),
+            event_key=None,
+            outcome=DecisionOutcome.INVALID,
+            reason="the git host cannot be reached",
+            at=self.clock(),
+        )
+        number = self.database.run(
+            runs.add_run,
+            repository=repository.id,
+            decision=decision,
+            event=event(),
+            new=NewRun(
+                pipeline="default",
+                file="",
+                definition="",
+                plan=None,
+                sentence="the git host cannot be reached",
+            ),
+            at=self.clock(),
         )
         return self.fresh(number)
 

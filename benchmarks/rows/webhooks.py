@@ -52,7 +52,7 @@ def measure(ground: Ground, rounds: int) -> Figure:
     """The row."""
     core, other_core = two_cores()
     pushes = ground.folder / "pushes.lua"
-    pushes.write_bytes(as_lua(_deliveries(ground)))
+    pushes.write_bytes(as_lua(push_deliveries(ground)))
 
     ours, bare = interleaved(
         rounds,
@@ -91,7 +91,7 @@ def measure(ground: Ground, rounds: int) -> Figure:
     )
 
 
-def _deliveries(ground: Ground) -> list[Delivery]:
+def push_deliveries(ground: Ground) -> list[Delivery]:
     """Pushes of a commit without a pipeline, so that intake works beside and no container runs."""
     project = ground.project("")
     (project.repository.work / ".lading.yml").unlink()
@@ -131,7 +131,7 @@ def _ours(ground: Ground, pushes: Path, core: int, other_core: int) -> Load:
 def _bare(ground: Ground, pushes: Path, core: int, other_core: int) -> Load:
     folder = ground.folder / f"bare-{time.monotonic_ns()}"
     folder.mkdir()
-    with _sketch(folder, core) as address:
+    with sketch(folder, core) as address:
         warm = _wrk(address, pushes, "warm", seconds=WARM_UP, core=other_core)
         load = _wrk(address, pushes, "bare", seconds=SECONDS, core=other_core)
         stored = _settled(lambda: _count(folder / "bare.db"))
@@ -140,7 +140,8 @@ def _bare(ground: Ground, pushes: Path, core: int, other_core: int) -> Load:
 
 
 @contextlib.contextmanager
-def _sketch(folder: Path, core: int) -> Iterator[str]:
+def sketch(folder: Path, core: int | None) -> Iterator[str]:
+    """The bare tool with an empty database in the folder; where deliveries go."""
     port = free_port()
     command = [sys.executable, "-m", "benchmarks.bare_webhooks", "--port", str(port)]
     command += ["--database", str(folder / "bare.db"), "--secret", SECRET]

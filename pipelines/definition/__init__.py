@@ -2,6 +2,7 @@
 
 from pipelines.definition.models import (
     Build,
+    Concurrency,
     Definition,
     FromBuild,
     Paths,
@@ -13,6 +14,7 @@ from pipelines.definition.schema import json_schema
 
 __all__ = [
     "Build",
+    "Concurrency",
     "Definition",
     "FromBuild",
     "Paths",

@@ -10,7 +10,7 @@ import re
 from collections.abc import Callable, Iterable
 from difflib import get_close_matches
 from enum import StrEnum
-from typing import Annotated, LiteralString
+from typing import Annotated, Literal, LiteralString
 
 from pydantic import AfterValidator, BeforeValidator
 from pydantic_core import PydanticCustomError
@@ -31,6 +31,7 @@ MIN_MEMORY = 6 * 2**20
 MAX_AXES = 3
 MAX_AXIS = 32
 """Values of one axis of a matrix."""
+MAX_GROUP = 100
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,62}", re.ASCII)
 _PIPELINE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}", re.ASCII)
@@ -54,6 +55,7 @@ _FOREIGN_EVENTS = {
     "tags": "tag",
     "branch": "push",
 }
+_FLAGS = {"true": True, "false": False}
 
 
 class Empty:
@@ -135,17 +137,6 @@ def _cpus(value: object) -> object:
     if _CPUS.fullmatch(value) is None or not float(value):
         raise failed("P051", f"`{shown(value)}` is no number of CPUs", "write it like `2` or `0.5`")
     return float(value)
-
-
-def _yes_or_no(value: object) -> object:
-    if not isinstance(value, str):
-        return value
-    if value not in _YES_OR_NO:
-        raise failed("P052", f"`{shown(value)}` is neither `true` nor `false`", "write `true`")
-    return _YES_OR_NO[value]
-
-
-_YES_OR_NO = {"true": True, "false": False}
 
 
 def _axis(text: str) -> str:
@@ -244,6 +235,13 @@ def _event(value: object) -> object:
     raise failed(
         "P021", f"unknown event `{shown(value)}`", hint or near(value, EventKind) or choice
     )
+
+
+def _retry(value: object) -> object:
+    if isinstance(value, str) and value not in ("never", "safe"):
+        hint = "`safe` where pushing it twice does no harm, else `never`"
+        raise failed("P016", f"a push knows no `retry: {shown(value)}`", hint)
+    return value
 
 
 def _pattern(text: str) -> str:
@@ -361,6 +359,27 @@ def _tag(text: str) -> str:
     return text
 
 
+def _group(text: str) -> str:
+    if not text.strip():
+        raise failed("P014", "the group is empty", "leave it out for one group for each ref")
+    if len(text) > MAX_GROUP or not text.isprintable():
+        hint = f"one line of at most {MAX_GROUP} characters"
+        raise failed("P037", f"`{shown(text)}` cannot be a group", hint)
+    if "run" in placeholders.names(with_placeholders(text)):
+        hint = "name what the runs share, like `deploy-${branch}`"
+        raise failed("P037", "`${run}` makes each run a group of its own", hint)
+    return text
+
+
+def _flag(value: object) -> object:
+    if not isinstance(value, str):
+        return value
+    if value not in _FLAGS:
+        hint = "write one of the two"
+        raise failed("P036", f"`{shown(value)}` is neither `true` nor `false`", hint)
+    return _FLAGS[value]
+
+
 def _command(text: str) -> str:
     if not text.strip():
         raise failed("P014", "the command is empty")
@@ -387,6 +406,7 @@ Events = Annotated[
     _Filled,
     BeforeValidator(listed, json_schema_input_type=EventKind | list[EventKind]),
 ]
+Retry = Annotated[Literal["never", "safe"], BeforeValidator(_retry)]
 Pattern = Annotated[str, AfterValidator(_pattern)]
 Patterns = Annotated[tuple[Pattern, ...], _Filled, _OneOrMany]
 Variable = Annotated[str, AfterValidator(_own_variable), AfterValidator(_variable)]
@@ -400,12 +420,13 @@ BuildTarget = Annotated[str, AfterValidator(_target)]
 ImageName = Annotated[str, AfterValidator(_image)]
 Repository = Annotated[str, AfterValidator(_repository)]
 Tags = Annotated[tuple[Annotated[str, AfterValidator(_tag)], ...], _Filled, _OneOrMany]
+Group = Annotated[str, AfterValidator(_group)]
+Flag = Annotated[bool, BeforeValidator(_flag, json_schema_input_type=bool)]
 Command = Annotated[str, AfterValidator(_command)]
 Commands = Annotated[tuple[Command, ...], AfterValidator(_commands), _Filled, _OneOrMany]
 Needs = Annotated[tuple[str, ...], _OneOrMany]
 Memory = Annotated[int, BeforeValidator(_memory, json_schema_input_type=str)]
 Cpus = Annotated[float, BeforeValidator(_cpus, json_schema_input_type=float)]
-YesOrNo = Annotated[bool, BeforeValidator(_yes_or_no, json_schema_input_type=bool)]
 AxisName = Annotated[str, AfterValidator(_axis)]
 AxisValues = Annotated[
     tuple[Annotated[str, AfterValidator(_axis_value)], ...],

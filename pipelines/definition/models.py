@@ -260,7 +260,7 @@ class Test(Value):
         "`${matrix.<key>}` stands for a value in `image`, `CI_MATRIX_<KEY>` in the environment. "
         "Who needs the step waits for all of them.",
     )
-    allow_failure: f.YesOrNo = Field(
+    allow_failure: f.Flag = Field(
         default=False,
         description="Whether the run may pass, and what waits for the step go on, where it fails.",
     )
@@ -285,8 +285,33 @@ class Push(Value):
         "placeholder has no value for the event is left out.",
     )
     needs: f.Needs | None = Field(None, description="As in `test`.")
-    timeout: f.Seconds | None = Field(None, description="As in `test`.")
+    timeout: f.Seconds | None = Field(
+        None,
+        description="As in `test`. A registry that does not answer is tried for as long.",
+    )
+    retry: f.Retry = Field(
+        "never",
+        description="What becomes of a push in whose middle Lading itself ended, where the "
+        "registry has not all of it: `never`, it is an error and a person decides; `safe`, it is "
+        "pushed again.",
+    )
     when: StepWhens | None = Field(None, description="As in `test`.")
+
+
+class Concurrency(Value):
+    """Runs of one repository that take turns."""
+
+    group: f.Group | None = Field(
+        None,
+        description="Runs of this group run one at a time, in the order they were created; "
+        "placeholders allowed. Default, also where a placeholder has no value for the event: the "
+        "pipeline's name with the branch, tag or pull request.",
+    )
+    cancel_in_progress: f.Flag = Field(
+        default=False,
+        description="`true`: a newer run of the group for the same branch, tag or pull request "
+        "supersedes the older ones, waiting or running. Default: `false`, every run is kept.",
+    )
 
 
 _Builds = dict[
@@ -314,6 +339,11 @@ class Definition(Value):
     )
     timeout: f.Seconds | None = Field(
         None, description="How long a run may take, like `30m`. Default: the server's."
+    )
+    concurrency: Concurrency | None = Field(
+        None,
+        description="Which runs take turns, and whether a newer one supersedes the older ones. "
+        "Default: runs wait for nothing but a slot.",
     )
     build: _Builds = Field({}, description="Images to build, each under a name of its own.")
     test: dict[f.StepName, Test] = Field({}, description="Test steps, each under a name.")

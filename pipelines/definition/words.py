@@ -5,6 +5,7 @@ from __future__ import annotations
 from pipelines.definition.fields import near
 from pipelines.definition.models import (
     Build,
+    Concurrency,
     Definition,
     FromBuild,
     FromSecret,
@@ -24,6 +25,7 @@ PLACES: dict[str, type[Value]] = {
     "input": Input,
     "step_when": StepWhen,
     "path": Paths,
+    "concurrency": Concurrency,
     "image": FromBuild,
     "build": Build,
     "test": Test,
@@ -36,7 +38,7 @@ PLACES: dict[str, type[Value]] = {
 _TEMPLATE = ("template", "version", "base", "packages", "dependencies", "steps", "env", "run")
 
 NOT_YET: dict[str, frozenset[str]] = {
-    "pipeline": frozenset({"concurrency", "deploy"}),
+    "pipeline": frozenset({"deploy"}),
     "build": frozenset({*_TEMPLATE, "secrets", "platforms"}),
     "test": frozenset(
         {
@@ -54,6 +56,7 @@ NOT_YET: dict[str, frozenset[str]] = {
 _HERE = "here it is `"
 _STAGES = "steps stand under `build`, `test` and `push`"
 _NO_HOST = "steps never reach the machine they run on"
+_TURNS = "here it is `concurrency: "
 _LOGIN = "logins are set on the server, never in the file"
 
 FOREIGN: dict[str, str] = {
@@ -93,6 +96,10 @@ FOREIGN: dict[str, str] = {
     "timeout-minutes": "here it is `timeout`, like `10m`",
     "timeout_in_minutes": "here it is `timeout`, like `10m`",
     "runs-on": "every step runs in a container; choose its `image`",
+    "cancel-in-progress": f"{_TURNS}{{cancel_in_progress: true}}`",
+    "interruptible": f"{_TURNS}{{cancel_in_progress: true}}`",
+    "resource_group": f"{_TURNS}{{group: …}}`",
+    "concurrency_group": f"{_TURNS}{{group: …}}`",
     "file": "here it is `dockerfile`",
     "build_args": "here it is `args`",
     "build-args": "here it is `args`",
@@ -111,14 +118,25 @@ FOREIGN: dict[str, str] = {
 }
 """What other systems call things, and what to write here."""
 
-FOREIGN_IN_WHEN: dict[str, str] = {
-    "branches": "here it is `branch`",
-    "tags": "here it is `tag`",
-    "paths": "here it is `path`",
-    "changes": "here it is `path`",
-    "events": "here it is `event`",
+FOREIGN_IN: dict[str, dict[str, str]] = {
+    "when": {
+        "branches": "here it is `branch`",
+        "tags": "here it is `tag`",
+        "paths": "here it is `path`",
+        "changes": "here it is `path`",
+        "events": "here it is `event`",
+    },
+    "concurrency": {
+        "cancel-in-progress": "here it is `cancel_in_progress`",
+        "interruptible": "here it is `cancel_in_progress`",
+        "resource_group": "here it is `group`",
+        "concurrency_group": "here it is `group`",
+        "key": "here it is `group`",
+        "name": "here it is `group`",
+        "limit": "the runs of a group always run one at a time",
+    },
 }
-"""The same for words that mean something else outside of `when`."""
+"""The same for words that mean something else outside of that place."""
 
 
 def is_not_yet(place: str, key: str) -> bool:
@@ -139,7 +157,7 @@ def meant(key: str) -> str | None:
 
 def hint(place: str, key: str) -> str:
     """What to write in place of a key that is unknown there."""
-    taught = FOREIGN | FOREIGN_IN_WHEN if place in ("when", "step_when") else FOREIGN
+    taught = FOREIGN | FOREIGN_IN.get("when" if place == "step_when" else place, {})
     if key in taught:
         return taught[key]
     if elsewhere := [other for other in PLACES if key in keys(other) or is_not_yet(other, key)]:

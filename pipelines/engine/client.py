@@ -20,10 +20,12 @@ import urllib3
 from docker import auth
 from docker.constants import DEFAULT_UNIX_SOCKET
 from docker.errors import APIError, DockerException, NotFound, StreamParseError
+from docker.transport import UnixHTTPAdapter
 
 from pipelines.engine.ends import EndWatcher
+from pipelines.engine.unix import ClosingAdapter
 from pipelines.problems import ExecutorUnavailableError
-from pipelines.values import Value
+from pipelines.registries.logins import Logins
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -46,30 +48,9 @@ ENGINE_ERRORS = (
 PIECE = 64 * 1024
 """Bytes read at once of a stream that is not a container's."""
 
+_CONNECTIONS = 32
 STEPS_NETWORK = "lading-steps"
 DEFAULT_BRIDGE = "bridge"
-
-
-class Login(Value):
-    """A login for one registry."""
-
-    username: str
-    password: str
-
-    def __repr__(self) -> str:
-        """Without the password: values end up in logs."""
-        return f"Login(username={self.username!r})"
-
-    __str__ = __repr__
-
-    @property
-    def auth_config(self) -> dict[str, str]:
-        """As the engine's API wants it."""
-        return {"username": self.username, "password": self.password}
-
-
-Logins = Mapping[str, Login]
-"""By registry host: `ghcr.io`, `registry.example:5000`, `docker.io`."""
 
 
 class _OfThread(threading.local):
@@ -83,7 +64,12 @@ class Client(docker.APIClient):
     def __init__(self, base_url: str | None, *, version: str | None, timeout: float | None) -> None:
         self._of_thread = _OfThread()
         # The stubs want whole seconds; requests takes any number, and None for ever.
-        super().__init__(base_url, version=version, timeout=timeout, max_pool_size=32)  # type: ignore[arg-type]
+        super().__init__(base_url, version=version, timeout=timeout, max_pool_size=_CONNECTIONS)  # type: ignore[arg-type]
+        usual = self.adapters.get("http+docker://")
+        if isinstance(usual, UnixHTTPAdapter):
+            usual.close()
+            ours = ClosingAdapter(usual.socket_path, timeout=timeout, connections=_CONNECTIONS)
+            self.mount("http+docker://", ours)
         self.hooks["response"].append(self._remember)
 
     def _remember(self, response: requests.Response, **_: object) -> None:
@@ -165,10 +151,14 @@ def connect(
     """
     address = url or os.environ.get("DOCKER_HOST")
     try:
-        _knock(address or DEFAULT_UNIX_SOCKET.removeprefix("http+"))
+        _knock(_address(address))
         return Client(address, version=version, timeout=timeout)
     except ENGINE_ERRORS as error:
         raise unavailable(address, error) from error
+
+
+def _address(url: str | None) -> str:
+    return url or DEFAULT_UNIX_SOCKET.removeprefix("http+")
 
 
 def _knock(address: str) -> None:
@@ -181,12 +171,16 @@ def _knock(address: str) -> None:
 
 def unavailable(url: str | None, error: Exception | None = None) -> ExecutorUnavailableError:
     """The sentence for an engine that is not there."""
-    place = url or "its usual socket"
     why = f" ({reason(error)})" if error else ""
     return ExecutorUnavailableError(
-        f"the container engine at {place} does not answer{why}: start it, "
+        f"the container engine at {place_of(url)} does not answer{why}: start it, "
         "or set `engine.url` to where it is"
     )
+
+
+def place_of(url: str | None) -> str:
+    """Where an engine is, for a sentence."""
+    return url or "its usual socket"
 
 
 def reason(error: Exception) -> str:
@@ -220,7 +214,9 @@ class _Clients:
         self.probe = connect(url, timeout=PROBE_TIMEOUT, version=version)
         self.streams = connect(url, timeout=None, version=version)
         self.ends = EndWatcher(self.streams)
-        self.log_driver = _log_driver(self.calls.info())
+        info = self.calls.info()
+        self.log_driver = _log_driver(info)
+        self.data_root = str(info.get("DockerRootDir") or "")
 
     def close(self) -> None:
         self.ends.close()
@@ -244,7 +240,7 @@ class Engine:
         self.has_init = True
         self._threads = threads
         self._clients: _Clients | None = None
-        self._connecting = threading.Lock()
+        self._connecting: asyncio.Future[None] | None = None
         self._network: asyncio.Task[str] | None = None
         self._references: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
 
@@ -254,15 +250,24 @@ class Engine:
         Raises:
             ExecutorUnavailableError: It does not.
         """
-        if self._clients is None:
-            await self.call(self._connect)
-        elif not await self.alive():
-            raise unavailable(self.url)
+        if self._clients is not None:
+            if not await self.alive():
+                raise unavailable(self.url)
+            return
+        # One try for all who ask: an engine that is slow to answer must not use up the threads.
+        if self._connecting is None or self._connecting.done():
+            self._connecting = self.background(self._connect)
+        await asyncio.shield(self._connecting)
 
     def close(self) -> None:
         """Stop watching and drop all connections."""
         if self._clients is not None:
             self._clients.close()
+
+    @property
+    def place(self) -> str:
+        """Where it is, for a sentence."""
+        return place_of(self.url)
 
     @property
     def is_connected(self) -> bool:
@@ -290,6 +295,12 @@ class Engine:
         return self._connected.log_driver
 
     @property
+    def data_root(self) -> str | None:
+        """The folder on this machine where it keeps images and containers; None: elsewhere."""
+        local = self.url is None or self.url.startswith("unix://")
+        return (self._connected.data_root or None) if local else None
+
+    @property
     def ends(self) -> EndWatcher:
         """When containers end."""
         return self._connected.ends
@@ -301,9 +312,7 @@ class Engine:
         return self._clients
 
     def _connect(self) -> None:
-        with self._connecting:
-            if self._clients is None:
-                self._clients = _Clients(self.url)
+        self._clients = _Clients(self.url)
 
     async def call(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """A short blocking call, in one of the shared threads."""
@@ -341,9 +350,17 @@ class Engine:
         return future
 
     async def alive(self) -> bool:
-        """Whether the engine answers within `PROBE_TIMEOUT`."""
+        """Whether the engine answers within `PROBE_TIMEOUT`, and takes new connections.
+
+        One that is about to stop answers on the old ones alone.
+        """
+
+        def ask() -> bool:
+            _knock(_address(self.url))
+            return bool(self._connected.probe.ping())
+
         try:
-            return bool(await self.background(self._connected.probe.ping))
+            return await self.background(ask)
         except ENGINE_ERRORS:
             return False
 

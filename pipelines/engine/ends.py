@@ -32,6 +32,7 @@ class EndWatcher:
         self._client = client
         self._lock = threading.Lock()
         self._waiting: dict[str, Callable[[int], None]] = {}
+        self._killed: set[str] = set()
         self._thread: threading.Thread | None = None
         self._ready = threading.Event()
         self._closed = threading.Event()
@@ -60,6 +61,14 @@ class EndWatcher:
         """Nobody waits for it any more."""
         with self._lock:
             self._waiting.pop(container, None)
+            self._killed.discard(container)
+
+    def was_killed(self, container: str) -> bool:
+        """Whether somebody had the engine send it a signal: we, a person, or the engine itself.
+
+        An engine that is stopped stops its containers before it goes.
+        """
+        return container in self._killed
 
     def listen(self, timeout: float = 2.0) -> None:
         """Start listening if nobody has, and wait until the engine has agreed. Blocking."""
@@ -85,7 +94,8 @@ class EndWatcher:
 
     def _follow(self) -> None:
         events = self._client.events(
-            decode=True, filters={"type": "container", "event": ["die"], "label": STEP_LABEL}
+            decode=True,
+            filters={"type": "container", "event": ["die", "kill"], "label": STEP_LABEL},
         )
         stream = self._stream = self._client.opened()
         self._ready.set()
@@ -99,6 +109,11 @@ class EndWatcher:
 
     def _tell(self, event: dict[str, Any]) -> None:
         actor = event.get("Actor", {})
+        if event.get("Action") == "kill":
+            with self._lock:
+                if str(actor.get("ID")) in self._waiting:
+                    self._killed.add(str(actor.get("ID")))
+            return
         code = actor.get("Attributes", {}).get("exitCode", "")
         if not str(code).isdigit():  # another engine's words: leave it to whoever asks by hand
             return

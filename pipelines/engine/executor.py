@@ -4,39 +4,43 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import time
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
+from typing import TypeVar
 
-from docker.errors import APIError, NotFound
+from docker.errors import APIError
 
-from pipelines.engine.client import ENGINE_ERRORS, Engine, Logins, reason, unavailable
-from pipelines.engine.containers import Attempt, Limits, attempt_tag, image_repository
+from pipelines.crashing import reach
+from pipelines.engine.attaching import Prepared, begins, found
+from pipelines.engine.client import ENGINE_ERRORS, Engine, gone, reason, unavailable
+from pipelines.engine.containers import Attempt, Limits
+from pipelines.engine.imaging import Imaging, not_built
 from pipelines.engine.interruption import Interruption, Patience, StoppedError, Watchdog
 from pipelines.engine.lane import Lane
-from pipelines.engine.leftovers import remove_attempt
-from pipelines.engine.steps import (
-    Prepared,
-    RunningStep,
-    StepContainers,
-    cannot_start,
-    found,
-)
+from pipelines.engine.leftovers import remove_attempt, started_steps
+from pipelines.engine.steps import RunningStep, StepContainers, cannot_start
 from pipelines.engine.stream import OutputError, StoredOutput
-from pipelines.engine.workspace import Workspace
+from pipelines.engine.workspace import Workspace, no_room
 from pipelines.executor import Output
-from pipelines.images.build import build_image
 from pipelines.images.pull import ensure_image, local_image
-from pipelines.images.push import push_image
-from pipelines.images.refusals import RegistryError
 from pipelines.images.retries import Backoff
 from pipelines.images.session import ImageSession
 from pipelines.plan import BuildWork, CommandsWork, Plan, PushWork, Step
 from pipelines.problems import ExecutorUnavailableError, SourceError
 from pipelines.progress import Outcome, Progress, State
+from pipelines.redaction import Redactor, StepSecrets
+from pipelines.registries.logins import Logins
+from pipelines.registries.refusals import RegistryError
 from pipelines.source import Source
 
+BEGINNINGS = 3
+"""How often a step is begun at most while the engine comes and goes."""
 AHEAD = 1
 """Containers made before their steps are run: one call less on each step's way."""
+
+
+Ended = TypeVar("Ended", Outcome, Outcome | None)
 
 
 @dataclass(kw_only=True)
@@ -64,6 +68,7 @@ class EngineExecutor:
         source: Source,
         limits: Limits,
         logins: Logins,
+        secrets: StepSecrets | None = None,
         backoff: Backoff | None = None,
         patience: Patience | None = None,
     ) -> None:
@@ -73,6 +78,8 @@ class EngineExecutor:
         self._source = source
         self._limits = limits
         self._logins = logins
+        self._secrets = secrets or StepSecrets()
+        self._redactor = Redactor(self._secrets.all)
         self._backoff = backoff or Backoff()
         self._patience = patience or Patience()
         self._workspace = Workspace(engine, attempt, source)
@@ -83,51 +90,95 @@ class EngineExecutor:
             limits=limits,
             volume=self._workspace.volume,
             lane=self._lane,
+            secrets=self._secrets,
         )
         self._active: dict[str, _Active] = {}
         self._begun: set[str] = set()
         self._started: set[str] = set()
         self._making: dict[str, asyncio.Task[Prepared | None]] = {}
         self._made: dict[str, str] = {}
-        self._built: dict[str, str] = {}
+        self._images = Imaging(
+            engine=engine, attempt=attempt, plan=plan, source=source, limits=limits
+        )
+        self._earlier: Progress | None = None
         self._found: dict[str, str] = {}
         self._opened = False
 
-    async def open(self, earlier: Progress | None = None) -> None:
+    async def open(self, earlier: Progress | None = None) -> frozenset[str]:
         """See `Executor.open`."""
-        await (self._engine.connected() if earlier is None else self._watchdog().answered())
-        self._opened = True
-        if earlier is not None:
-            self._remember(earlier)
-        try:
-            if any(isinstance(step.work, CommandsWork) for step in self._plan.steps):
-                if earlier is None or not await self._find(earlier):
-                    await self._workspace.create()
-                self._prepare_ahead()
-        except ENGINE_ERRORS as error:
-            raise self._no_room(error) from error
+        patience = self._patience.beginning if earlier is None else self._patience.silence
+        until = time.monotonic() + patience
+        while True:
+            await self._watchdog().answered(until - time.monotonic())
+            self._opened = True
+            try:
+                return await self._find_or_make(earlier)
+            except ENGINE_ERRORS as error:
+                if not gone(error) or time.monotonic() >= until:
+                    raise no_room(self._engine.url, error) from error
+
+    async def _find_or_make(self, earlier: Progress | None) -> frozenset[str]:
+        lost = frozenset[str]() if earlier is None else await self._remember(earlier)
+        if any(isinstance(step.work, CommandsWork) for step in self._plan.steps):
+            if earlier is None or not await self._find(earlier):
+                await self._workspace.create()
+            self._prepare_ahead()
+        return lost
 
     async def run(self, step: Step, output: Output, running: Callable[[], None]) -> Outcome:
         """See `Executor.run`."""
-        return await self._guarded(
-            step, lambda active: self._work(step, StoredOutput(output), running, active)
-        )
+        if step.key in self._secrets.refused:
+            return Outcome(state=State.ERROR, message=self._secrets.refused[step.key])
+        stored = self._stored(output)
+
+        async def work(active: _Active) -> Outcome:
+            outcome = await self._work(step, stored, running, active)
+            stored.flush()
+            return outcome
+
+        return self._told(stored.explained(await self._guarded(step, work)))
 
     async def adopt(
         self, step: Step, output: Output, running: Callable[[], None], taken: Mapping[int, int]
     ) -> Outcome | None:
-        """See `Executor.adopt`; a build or push ends with the connection that asked for it."""
+        """See `Executor.adopt`.
+
+        A build or push ends with the connection that asked for it; but what came of a push, the
+        registry can be asked.
+        """
+        stored, work, earlier = self._stored(output), step.work, self._earlier
+        if isinstance(work, PushWork) and earlier is not None:
+            return await self._guarded(
+                step,
+                lambda active: self._images.look_up(
+                    step, work, self._session(stored, active), running, earlier
+                ),
+            )
         container = self._found.get(step.key)
         if container is None:
             return None
         self._made[step.key] = container
         self._started.add(step.key)
-        stored = StoredOutput(output)
-        return await self._guarded(
-            step, lambda active: self._follow(step, stored, running, taken, active)
-        )
 
-    async def _guarded(self, step: Step, work: Callable[[_Active], Awaitable[Outcome]]) -> Outcome:
+        async def follow(active: _Active) -> Outcome:
+            outcome = await self._follow(step, stored, running, taken, active)
+            stored.flush()
+            return outcome
+
+        return self._told(stored.explained(await self._guarded(step, follow)))
+
+    def _stored(self, output: Output) -> StoredOutput:
+        """Where output goes: no secret gets there, and its own troubles are told apart."""
+        return StoredOutput(output, self._redactor)
+
+    def _told(self, outcome: Outcome) -> Outcome:
+        """How a step ended, in words that hold no secret: they go to pages and statuses."""
+        message = self._redactor.cleaned(outcome.message)
+        return outcome.model_copy(update={"message": message})
+
+    async def _guarded(
+        self, step: Step, work: Callable[[_Active], Awaitable[Ended]]
+    ) -> Ended | Outcome:
         self._begun.add(step.key)
         active = self._active[step.key] = _Active()
         try:
@@ -167,14 +218,16 @@ class EngineExecutor:
                 self._engine.client.remove_container, container, force=True, v=True
             )
 
-    async def close(self) -> None:
+    async def close(self, *, keep_images: bool = False) -> None:
         """See `Executor.close`."""
         if not self._opened:
             return
         await self.release()
         # What a dead engine keeps now is found by its labels once it is back.
         with contextlib.suppress(*ENGINE_ERRORS):
-            await self._engine.call(remove_attempt, self._engine.client, self.attempt)
+            await self._engine.call(
+                remove_attempt, self._engine.client, self.attempt, keep_images=keep_images
+            )
 
     async def release(self) -> None:
         """See `Executor.release`."""
@@ -191,25 +244,16 @@ class EngineExecutor:
     def _watchdog(self) -> Watchdog:
         return Watchdog(self._engine, self._patience)
 
-    def _remember(self, earlier: Progress) -> None:
-        for key, step in earlier.steps.items():
-            if step.state.ended:
-                self._begun.add(key)
-            if step.outcome is not None and step.outcome.built is not None:
-                self._built[key] = step.outcome.built.image_id
+    async def _remember(self, earlier: Progress) -> frozenset[str]:
+        self._earlier = earlier
+        self._begun |= {key for key, step in earlier.steps.items() if step.state.ended}
         # Who joined the earlier process's network may still be in it, and it has that name.
         self._lane.drop()
+        return await self._images.remember(earlier)
 
     async def _find(self, earlier: Progress) -> bool:
         """Find what an earlier process made; False where no step's commands had begun."""
-        containers = await self._engine.call(
-            self._engine.client.containers, all=True, filters=self.attempt.filters()
-        )
-        for container in containers:
-            key = container["Labels"].get("lading.step")
-            # One that was made and never started is made anew.
-            if key is not None and container["State"] != "created":
-                self._found[key] = str(container["Id"])
+        self._found = await self._engine.call(started_steps, self._engine.client, self.attempt)
         self._begun |= self._found.keys()
         work = (step for step in self._plan.steps if isinstance(step.work, CommandsWork))
         if not self._found and all(earlier.steps[step.key].running_at is None for step in work):
@@ -225,25 +269,52 @@ class EngineExecutor:
         taken: Mapping[int, int],
         active: _Active,
     ) -> Outcome:
-        followed = active.running = RunningStep(
+        container = self._found[step.key]
+        running_step = active.running = RunningStep(
             engine=self._engine,
-            container=await found(self._engine, self._found[step.key]),
+            container=await found(self._engine, container, onward=output.full),
             output=output,
             limits=self._limits.within(step.resources),
             interruption=active.interruption,
             watchdog=self._watchdog(),
+            begins=begins(step.work),
             taken=taken,
         )
-        followed.follow()
+        running_step.follow()
         running()
         if active.interruption.requested:
-            followed.terminate(active.grace)
-        return await followed.outcome()
+            running_step.terminate(active.grace)
+        return await running_step.outcome()
 
     async def _work(
         self, step: Step, output: Output, running: Callable[[], None], active: _Active
     ) -> Outcome:
-        session = ImageSession(
+        """The step's work; begun again where the engine went away before it could do harm."""
+        for _ in range(BEGINNINGS - 1):
+            try:
+                return await self._begin(step, output, running, active)
+            except (ExecutorUnavailableError, *ENGINE_ERRORS) as error:
+                # A push may have arrived; commands that were started are followed to their end.
+                if not _broke_off(error) or self._may_have_done_it(step):
+                    raise
+            active.interruption.check()
+            await self._watchdog().answered()
+            self._give_up_made(step.key)
+        return await self._begin(step, output, running, active)
+
+    def _may_have_done_it(self, step: Step) -> bool:
+        return isinstance(step.work, PushWork) or step.key in self._started
+
+    def _give_up_made(self, key: str) -> None:
+        """Let go of a container that was made before the engine went away."""
+        making = self._making.pop(key, None)
+        if making is not None and making.done() and not making.cancelled():
+            prepared = None if making.exception() else making.result()
+            if prepared is not None:
+                prepared.close()
+
+    def _session(self, output: Output, active: _Active) -> ImageSession:
+        return ImageSession(
             engine=self._engine,
             logins=self._logins,
             output=output,
@@ -251,45 +322,20 @@ class EngineExecutor:
             watchdog=self._watchdog(),
             backoff=self._backoff,
         )
+
+    async def _begin(
+        self, step: Step, output: Output, running: Callable[[], None], active: _Active
+    ) -> Outcome:
+        session = self._session(output, active)
         match step.work:
             case BuildWork():
-                return await self._build(step, step.work, session, running)
+                outcome = await self._images.build(step, step.work, session, running)
+                self._prepare_ahead()
+                return outcome
             case PushWork():
-                return await self._push(step.work, session, running)
+                return await self._images.push(step.work, session, running)
             case CommandsWork():
                 return await self._commands(step, step.work, session, running, active)
-
-    async def _build(
-        self, step: Step, work: BuildWork, session: ImageSession, running: Callable[[], None]
-    ) -> Outcome:
-        running()
-        outcome = await build_image(
-            session,
-            work,
-            self._source,
-            labels=self._plan.labels,
-            memory=self._limits.memory,
-            name=self.attempt.label_name(),
-        )
-        if outcome.built is not None:
-            image = self._built[step.key] = outcome.built.image_id
-            # `latest` keeps the build cache until the next build; the other name keeps the image
-            # for this attempt, whatever is built meanwhile.
-            repository = image_repository(self.attempt, step.name)
-            for tag in ("latest", attempt_tag(self.attempt)):
-                await self._engine.call(self._engine.client.tag, image, repository, tag, force=True)
-            self._prepare_ahead()
-        return outcome
-
-    async def _push(
-        self, work: PushWork, session: ImageSession, running: Callable[[], None]
-    ) -> Outcome:
-        image = self._built.get(work.image.build)
-        if image is None:
-            return _not_built(work.image.build)
-        running()
-        pushed = await push_image(session, work, image)
-        return Outcome(state=State.SUCCESS, pushed=pushed)
 
     async def _commands(
         self,
@@ -301,7 +347,7 @@ class EngineExecutor:
     ) -> Outcome:
         prepared = await self._prepared(step, work, session)
         if prepared is None:
-            return _not_built(getattr(work.image, "build", ""))
+            return not_built(getattr(work.image, "build", ""))
         await self._workspace.filled()
         for again in (True, False):
             active.interruption.check()
@@ -312,6 +358,7 @@ class EngineExecutor:
                 limits=self._limits.within(step.resources),
                 interruption=active.interruption,
                 watchdog=session.watchdog,
+                begins=begins(work),
             )
             self._started.add(step.key)
             try:
@@ -324,6 +371,7 @@ class EngineExecutor:
             prepared = await self._make(step, work, await self._image(work, session) or "")
         active.running = started
         running()
+        reach("engine.running")
         self._lane.open(prepared.image)
         self._prepare_ahead()
         if active.interruption.requested:
@@ -360,7 +408,7 @@ class EngineExecutor:
 
     async def _image(self, work: CommandsWork, session: ImageSession) -> str | None:
         if work.image.kind == "built":
-            return self._built.get(work.image.build)
+            return self._images.built.get(work.image.build)
         return await ensure_image(session, work.image.name)
 
     async def _make(self, step: Step, work: CommandsWork, image: str) -> Prepared:
@@ -382,7 +430,7 @@ class EngineExecutor:
             for step in self._plan.steps
             if isinstance(step.work, CommandsWork)
             and step.key not in self._begun
-            and (step.work.image.kind == "named" or step.work.image.build in self._built)
+            and (step.work.image.kind == "named" or step.work.image.build in self._images.built)
         ]
         for step, work in waiting[:AHEAD]:
             if step.key not in self._making:
@@ -393,23 +441,14 @@ class EngineExecutor:
     async def _make_ahead(self, step: Step, work: CommandsWork) -> Prepared | None:
         """The step's container, if its image is at hand; pulling belongs to the step itself."""
         if work.image.kind == "built":
-            image = self._built.get(work.image.build)
+            image = self._images.built.get(work.image.build)
         else:
             image = await local_image(self._engine, work.image.name)
         return None if image is None else await self._make_of(step, work, image)
 
-    def _no_room(self, error: Exception) -> ExecutorUnavailableError:
-        if isinstance(error, NotFound):
-            return ExecutorUnavailableError(
-                "the workspace of this attempt was removed while Lading was restarted: re-run"
-            )
-        if isinstance(error, APIError):
-            return ExecutorUnavailableError(
-                f"the container engine could not make the workspace: {reason(error)}"
-            )
-        return unavailable(self._engine.url, error)
 
-
-def _not_built(build: str) -> Outcome:
-    message = f"there is no image of {build} on the engine: run again with its build"
-    return Outcome(state=State.ERROR, message=message)
+def _broke_off(error: Exception) -> bool:
+    """Whether the engine went away just now; False where it refused, or patience is over."""
+    if isinstance(error, ExecutorUnavailableError):
+        return error.__cause__ is not None
+    return gone(error)

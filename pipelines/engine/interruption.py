@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import math
 import threading
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from pipelines.engine.client import unavailable
 from pipelines.problems import ExecutorUnavailableError, LadingError
@@ -19,6 +20,8 @@ T = TypeVar("T")
 
 _KNOCKING = 1.0
 """Seconds between two tries to reach an engine that is not there yet."""
+_LET_GO = 2.0
+"""Seconds in which a stream that was cut must have ended for the thread that reads it."""
 
 
 class Patience(Value):
@@ -28,6 +31,8 @@ class Patience(Value):
     """Seconds of waiting between two questions whether it is alive."""
     silence: float = 60.0
     """Seconds without an answer after which its steps are given up."""
+    beginning: float = math.inf
+    """Seconds that an attempt of which nothing has begun waits for an answer."""
 
 
 class StoppedError(LadingError):
@@ -76,11 +81,26 @@ class Interruption:
                 self._stream = None
             stream.close()
 
+    async def asked(self) -> None:
+        """Wait until the step shall stop."""
+        await self._event.wait()
+
     async def sleep(self, seconds: float) -> None:
         """Wait, but not when asked to stop: then raise StoppedError."""
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(self._event.wait(), seconds)
         self.check()
+
+    async def unless_requested(self, work: asyncio.Future[T]) -> T:
+        """The result of `work`, which is given up when asked to stop: then raise StoppedError."""
+        asked = asyncio.ensure_future(self._event.wait())
+        try:
+            either: set[asyncio.Future[Any]] = {work, asked}
+            await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            asked.cancel()
+        self.check()
+        return work.result()
 
 
 class Watchdog:
@@ -108,13 +128,17 @@ class Watchdog:
             raise unavailable(self._engine.url)
         return False
 
-    async def answered(self) -> None:
+    async def answered(self, within: float | None = None) -> None:
         """Wait until the engine answers: after the host's own start it may come later than we.
+
+        Args:
+            within: Seconds; None: as long as one has patience with a silent one.
 
         Raises:
             ExecutorUnavailableError: It has not for too long.
         """
-        until = asyncio.get_running_loop().time() + self._silence
+        patience = self._silence if within is None else within
+        until = asyncio.get_running_loop().time() + patience
         while True:
             try:
                 return await self._engine.connected()
@@ -128,13 +152,27 @@ class Watchdog:
 
         Raises:
             ExecutorUnavailableError: The engine is gone; the stream was cut.
+            StoppedError: The step shall stop, and the engine has not begun to answer: it waits for
+                a registry. The thread is left to find out, and reads nothing then.
         """
-        while not work.done():
-            await asyncio.wait({work}, timeout=self.every)
-            if not work.done():
-                try:
-                    await self.look()
-                except LadingError:
-                    interruption.cut()
-                    raise
+        asked = asyncio.ensure_future(interruption.asked())
+        either: set[asyncio.Future[Any]] = {work, asked}
+        try:
+            while not work.done():
+                await asyncio.wait(either, timeout=self.every, return_when=asyncio.FIRST_COMPLETED)
+                if asked.done():
+                    await asyncio.wait({work}, timeout=_LET_GO)
+                    if not work.done():
+                        raise StoppedError("the step was stopped")
+                elif not work.done():
+                    await self._look_or_cut(interruption)
+        finally:
+            asked.cancel()
         return work.result()
+
+    async def _look_or_cut(self, interruption: Interruption) -> None:
+        try:
+            await self.look()
+        except LadingError:
+            interruption.cut()
+            raise

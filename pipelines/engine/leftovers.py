@@ -1,65 +1,133 @@
-"""Removing what attempts left on the engine, found by label."""
+"""What attempts have on the engine, found by label: to go on with, or to remove."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Iterable, Mapping
 from functools import partial
 from typing import Any
 
 from docker.errors import APIError, NotFound
 
+from pipelines.crashing import reach
 from pipelines.engine.client import Client
 from pipelines.engine.containers import Attempt, attempt_tag, label_prefix, tag_prefix
+from pipelines.values import Value
 
 _CONFLICT = 409
 _LABELLING = 60.0
 """Seconds."""
 
 
-def remove_attempt(client: Client, attempt: Attempt) -> None:
+def remove_attempt(client: Client, attempt: Attempt, *, keep_images: bool = False) -> None:
     """Remove containers, volumes and image tags of one attempt. Blocking; quiet if all is gone."""
     filters = attempt.filters()
     for container in client.containers(all=True, filters=filters):
         _remove_container(client, str(container["Id"]))
+    reach("engine.clearing")
     for volume in client.volumes(filters=filters)["Volumes"] or []:
-        _quietly(partial(client.remove_volume, volume["Name"], force=True))
-    _untag(client, lambda tag: tag == attempt_tag(attempt))
+        quietly(partial(client.remove_volume, volume["Name"], force=True))
+    if not keep_images:
+        _untag(client, _tags(client, lambda tag: tag == attempt_tag(attempt)))
 
 
-def remove_leftovers(client: Client, server: str, keep: set[tuple[str, int]]) -> int:
+def started_steps(client: Client, attempt: Attempt) -> dict[str, str]:
+    """The containers, by step, of one attempt that were started, or are about to be. Blocking."""
+    found = client.containers(all=True, filters=attempt.filters())
+    return {
+        container["Labels"]["lading.step"]: str(container["Id"])
+        for container in found
+        if "lading.step" in container["Labels"] and _was_started(client, container)
+    }
+
+
+def _was_started(client: Client, listed: Mapping[str, Any]) -> bool:
+    """Whether a container was started; the engine's list may still call one `created` that runs.
+
+    The look at the container itself waits for a start that an earlier process has asked for.
+    """
+    if listed["State"] != "created":
+        return True
+    try:
+        found = client.inspect_container(str(listed["Id"]))
+    except NotFound:
+        return False
+    return bool(found["State"]["Status"] != "created")
+
+
+class OnEngine(Value):
+    """What attempts of a server have on the engine, whether they run or are over."""
+
+    containers: Mapping[str, tuple[str, int]]
+    """Ids, and whose they are: (run, attempt)."""
+    volumes: Mapping[str, tuple[str, int]]
+    tags: tuple[str, ...]
+    unlabelled: tuple[str, ...]
+    """Containers in which images got their labels, long ago."""
+
+
+def find_leftovers(client: Client, server: str) -> OnEngine:
+    """Look for what may have to be removed. Blocking.
+
+    Args:
+        client: The engine's client.
+        server: The server's id; what other servers made on the engine is not looked at.
+    """
+    filters = {"label": [f"lading.server={server}"]}
+    volumes: list[dict[str, Any]] = client.volumes(filters=filters)["Volumes"] or []
+    return OnEngine(
+        containers=_owned("Id", client.containers(all=True, filters=filters)),
+        volumes=_owned("Name", volumes),
+        tags=tuple(_tags(client, lambda tag: tag.startswith(tag_prefix(server)))),
+        unlabelled=tuple(_forgotten(client, server)),
+    )
+
+
+def _owned(name: str, found: Iterable[Mapping[str, Any]]) -> dict[str, tuple[str, int]]:
+    owned = {}
+    for one in found:
+        labels = one["Labels"] or {}
+        run, attempt = labels.get("lading.run"), labels.get("lading.attempt", "")
+        if run is not None and attempt.isdigit():
+            owned[str(one[name])] = (run, int(attempt))
+    return owned
+
+
+def remove_leftovers(
+    client: Client,
+    server: str,
+    keep: set[tuple[str, int]],
+    keep_images: Collection[tuple[str, int]] = (),
+    found: OnEngine | None = None,
+) -> int:
     """Remove what attempts of this server left, but for those to keep. Blocking.
 
     Args:
         client: The engine's client.
-        server: The server's id; what other servers made on the engine stays.
+        server: The server's id.
         keep: Attempts that still run, as (run, attempt).
+        keep_images: Attempts whose images somebody may still want.
+        found: What was on the engine before `keep` was known; an attempt that begins in between
+            would lose its container otherwise. None: look now.
 
     Returns:
         How many containers, volumes and tags were removed.
     """
-    filters = {"label": [f"lading.server={server}"]}
-
-    def left(labels: dict[str, str] | None) -> bool:
-        run, attempt = (labels or {}).get("lading.run"), (labels or {}).get("lading.attempt", "")
-        return run is not None and attempt.isdigit() and (run, int(attempt)) not in keep
-
-    containers = [c for c in client.containers(all=True, filters=filters) if left(c["Labels"])]
+    found = found or find_leftovers(client, server)
+    containers = [one for one, owner in found.containers.items() if owner not in keep]
+    containers += found.unlabelled
     for container in containers:
-        _remove_container(client, str(container["Id"]))
-    unlabelled = _forgotten(client, server)
-    for container in unlabelled:
         _remove_container(client, container)
-    found: list[dict[str, Any]] = client.volumes(filters=filters)["Volumes"] or []
-    volumes = [volume for volume in found if left(volume["Labels"])]
+    volumes = [one for one, owner in found.volumes.items() if owner not in keep]
     for volume in volumes:
-        _quietly(partial(client.remove_volume, volume["Name"], force=True))
+        quietly(partial(client.remove_volume, volume, force=True))
     kept = {
         attempt_tag(Attempt(server=server, run=run, attempt=attempt, repository=""))
-        for run, attempt in keep
+        for run, attempt in {*keep, *keep_images}
     }
-    tags = _untag(client, lambda tag: tag.startswith(tag_prefix(server)) and tag not in kept)
-    return len(containers) + len(unlabelled) + len(volumes) + tags
+    tags = [name for name in found.tags if name.rpartition(":")[2] not in kept]
+    _untag(client, tags)
+    return len(containers) + len(volumes) + len(tags)
 
 
 def _forgotten(client: Client, server: str) -> list[str]:
@@ -69,24 +137,28 @@ def _forgotten(client: Client, server: str) -> list[str]:
     return [str(container["Id"]) for container in found if container["Created"] < latest]
 
 
-def _untag(client: Client, wanted: Callable[[str], bool]) -> int:
-    """Take away the tags of built images that are wanted gone; their build cache stays."""
-    names = [
+def _tags(client: Client, wanted: Callable[[str], bool]) -> list[str]:
+    """The names of built images whose tags are wanted."""
+    return [
         name
         for image in client.images(filters={"reference": "lading/*/*"})
         for name in image["RepoTags"] or []
         if wanted(name.rpartition(":")[2])
     ]
+
+
+def _untag(client: Client, names: Iterable[str]) -> None:
+    """Take names away from images; their build cache stays."""
     for name in names:
-        _quietly(partial(client.remove_image, name, noprune=True))
-    return len(names)
+        quietly(partial(client.remove_image, name, noprune=True))
 
 
 def _remove_container(client: Client, container: str) -> None:
-    _quietly(partial(client.remove_container, container, force=True, v=True))
+    quietly(partial(client.remove_container, container, force=True, v=True))
 
 
-def _quietly(remove: Callable[[], object]) -> None:
+def quietly(remove: Callable[[], object]) -> None:
+    """Remove something; that it is gone already, or in use by somebody else, is fine."""
     try:
         remove()
     except NotFound:

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
+from functools import partial
 from typing import Any
 
 from docker.errors import APIError, NotFound
 
+from pipelines.crashing import reach
 from pipelines.endings import KILLED, describe
-from pipelines.engine.client import DEFAULT_BRIDGE, ENGINE_ERRORS, Engine, Stream, gone, reason
+from pipelines.engine.attaching import Prepared, attached, logged
+from pipelines.engine.client import DEFAULT_BRIDGE, ENGINE_ERRORS, Engine, gone, reason
 from pipelines.engine.containers import (
     WORKSPACE,
     Attempt,
@@ -23,11 +26,13 @@ from pipelines.engine.containers import (
 )
 from pipelines.engine.interruption import Interruption, Watchdog
 from pipelines.engine.lane import Lane
-from pipelines.engine.stream import Demultiplexer, Raw, pump, read_pieces
-from pipelines.executor import Output
+from pipelines.engine.rereading import Rereading
+from pipelines.engine.stream import Demultiplexer, pump
+from pipelines.executor import OWN, Output
 from pipelines.plan import CommandsWork, Step
 from pipelines.problems import LadingError
 from pipelines.progress import Outcome, State
+from pipelines.redaction import StepSecrets
 
 _CONFLICT = 409
 _EVENT_DELAY = 0.5
@@ -41,31 +46,14 @@ _ENDED_BY_ENGINE = (137, 143, 255)
 """Exit codes of containers whose engine stopped, or died and found them ended."""
 _AS_OLD_AS_THE_ENGINE = DEFAULT_BRIDGE
 """A network that the engine makes anew at each start; nothing else tells when that was."""
+_UNHEARD = (
+    b"\n[lading] the container engine was away when this step ended: of what it wrote then, the "
+    b"engine may have kept nothing\n"
+)
 _LET_GO = 2.0
 """Seconds in which a stream that was cut must have ended for the thread that reads it."""
 _DRAIN = 5.0
 """Seconds without a byte after which the output of an ended container counts as whole."""
-
-
-@dataclass(kw_only=True)
-class Prepared:
-    """A container made and attached to, not started."""
-
-    container: str
-    image: str
-    pieces: Iterator[memoryview]
-    stream: Stream
-
-    def close(self) -> None:
-        """Detach from it; nobody must be reading."""
-        self.stream.close()
-
-
-async def found(engine: Engine, container: str) -> Prepared:
-    """A container that an earlier process started, with its output from the beginning."""
-    await engine.call(engine.ends.listen)
-    log = await engine.call(engine.streams.container_log, container, follow=True)
-    return Prepared(container=container, image="", pieces=log.pieces(), stream=log)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,6 +65,7 @@ class StepContainers:
     limits: Limits
     volume: str
     lane: Lane
+    secrets: StepSecrets
 
     async def prepare(self, step: Step, work: CommandsWork, image: str) -> Prepared:
         """Make the step's container of the image (an id) and attach to it."""
@@ -98,7 +87,7 @@ class StepContainers:
             "image": image,
             "entrypoint": ["sh", "-e", "-c", script(work.commands)],
             "command": [],
-            "environment": environment(step.env),
+            "environment": environment(step.env | self.secrets.values.get(step.key, {})),
             "working_dir": WORKSPACE,
             "labels": self.attempt.labels(step.key),
             "name": self.attempt.name(step.key),
@@ -106,16 +95,9 @@ class StepContainers:
             "use_config_proxy": False,
         }
         container = self._create(arguments)
+        reach("engine.created")
         # Before the start, so that not a byte is missed.
-        raw: Raw = engine.streams.attach_socket(
-            container, params={"stdout": 1, "stderr": 1, "stream": 1, "logs": 0}
-        )
-        return Prepared(
-            container=container,
-            image=image,
-            pieces=read_pieces(raw),
-            stream=engine.streams.opened(),
-        )
+        return replace(attached(engine, container), image=image)
 
     def _create(self, arguments: dict[str, Any]) -> str:
         client = self.engine.client
@@ -141,6 +123,7 @@ class RunningStep:
         limits: Limits,
         interruption: Interruption,
         watchdog: Watchdog,
+        begins: bytes = b"",
         taken: Mapping[int, int] | None = None,
     ) -> None:
         self._engine = engine
@@ -149,10 +132,16 @@ class RunningStep:
         self._limits = limits
         self._interruption = interruption
         self._watchdog = watchdog
-        self._taken = Demultiplexer(output.write, dict(taken or {}))
+        self._output = output
+        self._begins = begins
         self._adopted = taken is not None
+        again = self._adopted and not output.full
+        self._taken = Demultiplexer(
+            output.write, Rereading(taken, begins=begins) if again else None
+        )
         self._ended = engine.ends.expect(self._container)
         self._was_lost = False
+        self._killed = False
         self._started = False
         self._killing: asyncio.Task[None] | None = None
 
@@ -170,6 +159,7 @@ class RunningStep:
             self._prepared.stream.cut()
             self._engine.ends.forget(self._container)
             raise
+        reach("engine.started")
         self._started = True
 
     def follow(self) -> None:
@@ -206,32 +196,41 @@ class RunningStep:
             ExecutorUnavailableError: The engine is gone.
         """
         try:
-            code = await self._end()
+            code = await (self._end() if not self._adopted else self._adopted_end())
         except asyncio.CancelledError:
             # Nobody may write to the output any more once we have gone.
             self._prepared.stream.cut()
             await asyncio.wait({self._pumping}, timeout=_LET_GO)
             raise
         finally:
+            self._killed = self._engine.ends.was_killed(self._container)
             self._engine.ends.forget(self._container)
             if self._killing is not None:
                 self._killing.cancel()
         if code is None:
             message = "the container was removed while it ran, not by Lading: run again"
-            return Outcome(state=State.ERROR, message=message)
+            return Outcome(state=State.ERROR, message=message, lost=True)
+        if await self._ended_by_engine(code):
+            message = (
+                f"the container engine at {self._engine.place} was stopped or restarted while the "
+                f"step ran, or somebody stopped its container there (exit code {code}): run again"
+            )
+            return Outcome(state=State.ERROR, exit_code=code, message=message, lost=True)
         if code == 0:
             return Outcome(state=State.SUCCESS, exit_code=0)
-        if self._adopted and code in _ENDED_BY_ENGINE:
-            self._was_lost |= await self._engine_is_younger()
-        if self._was_lost and not self._interruption.requested:
-            message = (
-                "the container engine was stopped or restarted while the step ran "
-                f"(exit code {code}): run again"
-            )
-            return Outcome(state=State.ERROR, exit_code=code, message=message)
         killed = await self._out_of_memory(code)
         message = describe(code, out_of_memory=killed, memory=self._limits.memory)
         return Outcome(state=State.FAILURE, exit_code=code, message=message)
+
+    async def _ended_by_engine(self, code: int) -> bool:
+        """Whether the step did not end by itself, nor because we asked it to."""
+        if self._interruption.requested:
+            return False
+        if self._killed:
+            return True
+        if code not in _ENDED_BY_ENGINE:
+            return False
+        return self._was_lost or (self._adopted and await self._engine_is_younger())
 
     def _pump(self, attached: Prepared) -> asyncio.Future[None]:
         def work() -> None:
@@ -241,6 +240,14 @@ class RunningStep:
                 attached.close()
 
         return self._engine.background(work)
+
+    async def _adopted_end(self) -> int | None:
+        """Like `_end`, for one that may have ended already: no event tells of that any more."""
+        state = await self._inspect()
+        if not state or state["Running"]:
+            return await self._end()
+        await self._drain()
+        return int(state["ExitCode"])
 
     async def _end(self) -> int | None:
         """The exit code; None where the container is there no more."""
@@ -271,6 +278,8 @@ class RunningStep:
             if state is not None and not state["Running"]:
                 await self._recover(follow=False)
                 await self._drain()
+                if self._was_lost:
+                    self._output.write(OWN, _UNHEARD)
                 return int(state["ExitCode"])
             if state is not None and self._pumping.done():
                 await self._recover(follow=True)
@@ -300,12 +309,18 @@ class RunningStep:
         """Go on with the output after a broken connection, from the last byte we have."""
         if not self._pumping.done():
             return
-        self._taken = self._taken.resumed()
+        onward = self._adopted and self._output.full
+        if onward and not follow:
+            return
         with contextlib.suppress(*ENGINE_ERRORS):
-            log = await self._engine.call(
-                self._engine.streams.container_log, self._container, follow=follow
-            )
-            self._prepared = replace(self._prepared, pieces=log.pieces(), stream=log)
+            if onward:
+                self._taken = self._taken.onward()
+                self._prepared = await self._engine.call(attached, self._engine, self._container)
+            else:
+                self._taken = self._taken.again(self._begins)
+                self._prepared = await self._engine.call(
+                    partial(logged, self._engine, self._container, follow=follow)
+                )
             self._pumping = self._pump(self._prepared)
 
     async def _drain(self) -> None:

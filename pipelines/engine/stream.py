@@ -6,16 +6,25 @@ https://docs.docker.com/reference/api/engine/version/v1.41/#tag/Container/operat
 
 from __future__ import annotations
 
+import errno
+import os
 from collections.abc import Callable, Iterable, Iterator
 from typing import Protocol
 
+from pipelines.engine.rereading import Rereading
 from pipelines.executor import Output
 from pipelines.problems import LadingError
+from pipelines.progress import Outcome, State
+from pipelines.redaction import RedactedOutput, Redactor
 
 READ = 256 * 1024
 """Bytes asked of the socket at once: a read per frame would cost more than the copying."""
 
 _HEADER = 8
+_FULL = (errno.ENOSPC, errno.EDQUOT)
+_NO_SPACE = os.strerror(errno.ENOSPC).encode()
+_TAIL = 2048
+"""Bytes of the last output, in which commands that fail say why."""
 
 Write = Callable[[int, bytes], None]
 
@@ -25,18 +34,54 @@ class OutputError(LadingError):
 
 
 class StoredOutput:
-    """An output whose own troubles are not mistaken for the engine's."""
+    """An output without secrets, whose own troubles are not mistaken for the engine's."""
 
-    def __init__(self, output: Output) -> None:
+    def __init__(self, output: Output, redactor: Redactor | None = None) -> None:
         self._output = output
+        self._clean = RedactedOutput(redactor or Redactor(()), output.write)
+        self._tail = b""
+
+    def explained(self, outcome: Outcome) -> Outcome:
+        """The outcome, with the reason that commands have only written down: a full disk."""
+        if outcome.state is not State.FAILURE or _NO_SPACE not in self._tail:
+            return outcome
+        message = f"a disk was full ({_NO_SPACE.decode()}), {outcome.message}"
+        return outcome.model_copy(update={"message": message})
 
     def write(self, stream: int, data: bytes) -> None:
         """See `Output.write`; raises OutputError where the bytes could not be stored."""
+        last = data[-_TAIL:]
+        self._tail = last if len(last) == _TAIL else (self._tail + last)[-_TAIL:]
         try:
-            self._output.write(stream, data)
+            self._clean.write(stream, data)
         except OSError as error:
-            message = f"the step's output could not be stored: {error.strerror or error}"
-            raise OutputError(message) from error
+            raise OutputError(_trouble(error)) from error
+
+    def flush(self) -> None:
+        """Give out what might have begun a secret; the output has ended.
+
+        Raises:
+            OutputError: It could not be stored.
+        """
+        try:
+            self._clean.flush()
+        except OSError as error:
+            raise OutputError(_trouble(error)) from error
+
+    @property
+    def full(self) -> bool:
+        """See `Output.full`."""
+        return self._output.full
+
+
+def _trouble(error: OSError) -> str:
+    """What is wrong, in words that name the disk: first what a commit's status has room for."""
+    if error.errno in _FULL:
+        return (
+            "the disk of Lading's logs is full, so output could not be stored: make room there"
+            f" ({error.filename or error}), then re-run"
+        )
+    return f"the step's output could not be stored: {error}"
 
 
 class Raw(Protocol):
@@ -47,24 +92,32 @@ class Raw(Protocol):
 
 
 class Demultiplexer:
-    """Cuts the multiplexed bytes into runs of one stream and hands them on.
+    """Cuts the multiplexed bytes into runs of one stream and hands on what is new of them.
 
-    `taken` counts the bytes handed on, for each stream apart: after a broken connection the same
-    output is read again from its start, and `skip` says how much of each stream is known already.
-    (The order in which two streams interleave may differ between the readings.)
+    Args:
+        write: Takes the bytes.
+        known: What of them was handed on before.
     """
 
-    def __init__(self, write: Write, skip: dict[int, int] | None = None) -> None:
-        self.taken = dict(skip or {})
+    def __init__(self, write: Write, known: Rereading | None = None) -> None:
         self._write = write
-        self._skip = dict(skip or {})
+        self._known = known or Rereading()
         self._header = bytearray()
         self._stream = 0
         self._left = 0
 
-    def resumed(self) -> Demultiplexer:
-        """One for the same output read again from its start."""
-        return Demultiplexer(self._write, self.taken)
+    @property
+    def taken(self) -> dict[int, int]:
+        """Bytes of each stream that were handed on, also earlier."""
+        return self._known.taken
+
+    def again(self, begins: bytes = b"") -> Demultiplexer:
+        """One for the same output read again from its start, which is known to begin so."""
+        return Demultiplexer(self._write, self._known.again(begins))
+
+    def onward(self) -> Demultiplexer:
+        """One for what comes from now on."""
+        return Demultiplexer(self._write)
 
     def feed(self, data: memoryview) -> None:
         """Take what one read gave."""
@@ -95,12 +148,8 @@ class Demultiplexer:
         if not run:
             return
         data = bytes(run[0]) if len(run) == 1 else b"".join(run)
-        if known := self._skip.get(stream, 0):
-            self._skip[stream] = max(0, known - len(data))
-            data = data[known:]
-        if data:
-            self.taken[stream] = self.taken.get(stream, 0) + len(data)
-            self._write(stream, data)
+        for of, new in self._known.new(stream, data):
+            self._write(of, new)
 
 
 def pump(pieces: Iterable[memoryview], output: Demultiplexer) -> None:

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import asyncio
 
-from pipelines.engine.client import Engine
+from docker.errors import APIError, NotFound
+
+from pipelines.engine.client import Engine, reason, unavailable
 from pipelines.engine.containers import WORKSPACE, Attempt
+from pipelines.problems import ExecutorUnavailableError
 from pipelines.source import Source
 from pipelines.tarstream import chunks
 
@@ -38,13 +41,13 @@ class Workspace:
         )
 
     def fill(self, container: str) -> None:
-        """Begin to fill it by way of a step's own container, unless that has begun already.
+        """Begin to fill it by way of a step's own container, unless that is done or goes on.
 
         Archives are only ever put into a container that has not run yet, and none is started
         before `filled`: in one that has run, strangers' code may have prepared the paths
         (CVE-2019-14271, CVE-2026-41567).
         """
-        if self._filling is None:
+        if self._filling is None or _broke(self._filling):
             self._filling = asyncio.create_task(self._engine.call(self._fill, container))
 
     async def filled(self) -> None:
@@ -70,5 +73,22 @@ class Workspace:
             self._engine.client.put_archive(container, "/", chunks(archive))
 
 
+def _broke(task: asyncio.Task[None]) -> bool:
+    return task.done() and (task.cancelled() or task.exception() is not None)
+
+
 async def _nothing() -> None:
     """What is left to do where everything is done."""
+
+
+def no_room(url: str | None, error: Exception) -> ExecutorUnavailableError:
+    """The error where a workspace could not be made or found."""
+    if isinstance(error, NotFound):
+        return ExecutorUnavailableError(
+            "the workspace of this attempt was removed while Lading was restarted: re-run"
+        )
+    if isinstance(error, APIError):
+        return ExecutorUnavailableError(
+            f"the container engine could not make the workspace: {reason(error)}"
+        )
+    return unavailable(url, error)

@@ -6,16 +6,18 @@ import re
 from collections.abc import Iterable, Iterator
 from typing import IO, Any, cast
 
+from pipelines.crashing import reach
 from pipelines.endings import describe
 from pipelines.executor import OWN
 from pipelines.images.context import BuildContext, ContextError, context_stream, read_context
 from pipelines.images.dockerfile import base_images, instruction_lines
 from pipelines.images.labels import add_labels
 from pipelines.images.pull import ensure_image
-from pipelines.images.refusals import Refusal, explain, read_refusal
+from pipelines.images.refusals import explain, read_refusal
 from pipelines.images.session import ImageSession
 from pipelines.plan import BuildWork
 from pipelines.progress import Built, Outcome, State
+from pipelines.registries.refusals import Refusal
 from pipelines.source import Source
 
 _STEP = re.compile(r"^Step (\d+)/(\d+) : (.*)", re.DOTALL)
@@ -128,6 +130,7 @@ def _read_build(
             for entry in entries:
                 if text := log.take(entry):
                     session.output.write(OWN, text.encode())
+                reach("build.output")
     return []
 
 

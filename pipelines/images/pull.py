@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from docker.errors import NotFound
@@ -66,23 +66,30 @@ async def _pull(session: ImageSession, name: str) -> None:
             auth_config=login.auth_config if login else {},
         )
         with session.interruption.reading(client.opened()):
-            return tell_progress(session, entries, _WORTH_A_LINE)
+            return tell_progress(session.say, entries, _WORTH_A_LINE)
 
     if refused := await session.stream(read):
         raise explain(f"pull of {name}", host, login, refused[0])
 
 
 def tell_progress(
-    session: ImageSession, entries: Iterable[dict[str, Any]], worth: frozenset[str]
+    say: Callable[[str], None], entries: Iterable[dict[str, Any]], worth: frozenset[str]
 ) -> list[str]:
-    """Write what is worth a line to the output; the errors that stood in the stream."""
+    """Say what is worth a line; gives the errors that stood in the stream."""
     refused = []
+    broken: set[object] = set()
     for entry in entries:
         status, layer = str(entry.get("status", "")), entry.get("id")
         if "error" in entry:
             refused.append(str(entry["error"]))
         elif status and (layer is None or status.startswith("Pulling from")):
-            session.say(status)
+            say(status)
         elif status in worth or status.startswith("Mounted from"):
-            session.say(f"{layer}: {status}")
+            say(f"{layer}: {status}")
+        elif status.startswith("Retrying in"):
+            if layer not in broken:  # the engine counts the seconds down
+                say(f"{layer}: broken off. {status}")
+            broken.add(layer)
+        else:
+            broken.discard(layer)
     return refused

@@ -8,12 +8,14 @@ from typing import Any
 
 from docker.errors import APIError
 
+from pipelines.crashing import reach
 from pipelines.images.pull import tell_progress
-from pipelines.images.refusals import Refusal, RegistryError, explain
+from pipelines.images.refusals import explain
 from pipelines.images.retries import again
 from pipelines.images.session import ImageSession
 from pipelines.plan import PushWork
 from pipelines.progress import Pushed
+from pipelines.registries.refusals import Refusal, RegistryError
 
 _WORTH_A_LINE = frozenset({"Pushed", "Layer already exists"})
 
@@ -51,19 +53,28 @@ async def push_image(session: ImageSession, work: PushWork, image_id: str) -> Pu
 async def _push_tag(
     session: ImageSession, repository: str, tag: str, image_id: str
 ) -> dict[str, Any]:
+    session.interruption.check()
+    session.say(f"Pushing {repository}:{tag}")
+    return await again(
+        lambda: _push_named(session, repository, tag, image_id),
+        backoff=session.backoff,
+        say=session.say,
+        sleep=session.interruption.sleep,
+        endless=True,
+    )
+
+
+async def _push_named(
+    session: ImageSession, repository: str, tag: str, image_id: str
+) -> dict[str, Any]:
+    """One try, with the name on the engine that a push goes by."""
     engine = session.engine
     name = f"{repository}:{tag}"
     async with engine.reference(name):
         session.interruption.check()
         await engine.call(engine.client.tag, image_id, repository, tag, force=True)
         try:
-            session.say(f"Pushing {name}")
-            return await again(
-                lambda: _push(session, repository, tag),
-                backoff=session.backoff,
-                say=session.say,
-                sleep=session.interruption.sleep,
-            )
+            return await _push(session, repository, tag)
         finally:
             # The name was only for the push. Others keep the image itself on the engine.
             with contextlib.suppress(APIError):
@@ -84,7 +95,7 @@ async def _push(session: ImageSession, repository: str, tag: str) -> dict[str, A
             auth_config=login.auth_config if login else {},
         )
         with session.interruption.reading(client.opened()):
-            return tell_progress(session, _kept(entries, manifests), _WORTH_A_LINE)
+            return tell_progress(session.say, _kept(entries, manifests), _WORTH_A_LINE)
 
     what = f"push of {repository}:{tag}"
     if refused := await session.stream(read):
@@ -100,6 +111,7 @@ def _kept(
 ) -> Iterator[dict[str, Any]]:
     """The entries, with the manifest's digest put aside where it comes along."""
     for entry in entries:
+        reach("push.output")
         aux = entry.get("aux")
         if isinstance(aux, dict) and "Digest" in aux:
             manifests.append(aux)

@@ -4,14 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import TypeVar
 
 from docker.errors import APIError
 
-from pipelines.engine.client import ENGINE_ERRORS, Engine, Login, Logins, reason, unavailable
+from pipelines.engine.client import ENGINE_ERRORS, Engine, reason, unavailable
 from pipelines.engine.interruption import Interruption, Watchdog
 from pipelines.executor import OWN, Output
 from pipelines.images.names import DOCKER_HUB, registry_of
 from pipelines.images.retries import Backoff
+from pipelines.registries.logins import Login, Logins
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,6 +39,15 @@ class ImageSession:
         aliases = (host, "index.docker.io", "https://index.docker.io/v1/")
         names = aliases if host == DOCKER_HUB else (host,)
         return host, next((self.logins[name] for name in names if name in self.logins), None)
+
+    async def ask(self, question: Callable[[], T]) -> T:
+        """The answer to a blocking question to somebody else than the engine.
+
+        Raises:
+            StoppedError: The step was asked to stop.
+        """
+        answer = self.engine.background(question)
+        return await self.interruption.unless_requested(answer)
 
     async def stream(self, read: Callable[[], list[str]]) -> list[str]:
         """Run a thread that reads one of the engine's answers; what it returns are refusals.

@@ -71,10 +71,88 @@ def engine(state: Path, environ: Mapping[str, str] = os.environ) -> Iterator[str
     if url is not None:
         yield url
         return
+    with engine_in(state) as private:
+        yield private
+
+
+@contextlib.contextmanager
+def engine_in(state: Path) -> Iterator[str]:
+    """The URL of an engine that keeps everything in `state`, whatever engine there is besides.
+
+    Raises:
+        PartError: none can be started here.
+    """
     places = _places(state)
     _check_can_start()
     with _shared(places):
         yield places.url
+
+
+class PrivateEngine:
+    """An engine of one's own, that may be stopped, killed and started again.
+
+    It leaves the machine's packet rules alone: containers on it reach nothing.
+    """
+
+    def __init__(self, state: Path, *, live_restore: bool) -> None:
+        self._places = _places(state)
+        # The last word counts: containers cannot be kept apart without packet rules.
+        self._flags = ["--iptables=false", "--icc=true"]
+        self._flags += ["--live-restore"] if live_restore else []
+
+    @property
+    def url(self) -> str:
+        """Where it answers while it runs."""
+        return self._places.url
+
+    def start(self) -> None:
+        """Start it, or start it again."""
+        if not self._places.run.exists():
+            _start(self._places, *self._flags)
+            return
+        self._places.pidfile.unlink(missing_ok=True)
+        with network.other_engines_rules_kept():
+            _launch(self._places, self._places.run / "daemon.json", *self._flags)
+
+    def terminate(self) -> None:
+        """SIGTERM; returns when it is gone."""
+        end(self._pid(), _STOP_SECONDS)
+
+    def kill(self) -> None:
+        """SIGKILL; what runs on it runs on. Returns when its containerd, too, is gone."""
+        end(self._pid(), 0.0, first=signal.SIGKILL)
+        _wait(lambda: _containerd(self._places) is None, _STOP_SECONDS, lambda: False)
+        # A dead one that nobody has reaped yet would be taken for one that runs.
+        _containerd_pidfile(self._places).unlink(missing_ok=True)
+
+    def remove(self) -> None:
+        """Stop it and leave nothing but its data."""
+        if _pid(self._places) is None:  # what a killed one left running, only one can remove
+            with contextlib.suppress(PartError):
+                self.start()
+        _stop(self._places)
+
+    def _pid(self) -> int:
+        pid = _pid(self._places)
+        if pid is None:
+            raise PartError("the private engine does not run")
+        return pid
+
+
+@contextlib.contextmanager
+def private_engine(state: Path, *, live_restore: bool = False) -> Iterator[PrivateEngine]:
+    """An engine of one's own, also where this machine has one, until the block ends.
+
+    Raises:
+        PartError: none can be started here.
+    """
+    _check_can_start()
+    made = PrivateEngine(state, live_restore=live_restore)
+    try:
+        made.start()
+        yield made
+    finally:
+        made.remove()
 
 
 def running_engine(environ: Mapping[str, str]) -> str | None:
@@ -184,7 +262,7 @@ def _ensure_started(places: _Places) -> None:
         raise
 
 
-def _start(places: _Places) -> None:
+def _start(places: _Places, *flags: str) -> None:
     places.data.mkdir(parents=True, exist_ok=True)
     places.run.mkdir(mode=0o700, exist_ok=True)
     # An empty file instead of the system's own /etc/docker/daemon.json.
@@ -192,14 +270,14 @@ def _start(places: _Places) -> None:
     configuration.write_text("{}\n")
     network.create_bridge(places.bridge)
     with network.other_engines_rules_kept():
-        _launch(places, configuration)
+        _launch(places, configuration, *flags)
 
 
-def _launch(places: _Places, configuration: Path) -> None:
+def _launch(places: _Places, configuration: Path, *flags: str) -> None:
     with places.log.open("wb") as log:
         # In a session of its own: Ctrl-C is for those who use it, and the last of them stops it.
         subprocess.run(
-            ["setsid", "--fork", *_command(places, configuration)],
+            ["setsid", "--fork", *_command(places, configuration), *flags],
             check=True,
             stdin=subprocess.DEVNULL,
             stdout=log,
@@ -247,7 +325,7 @@ def _stop(places: _Places) -> None:
         with contextlib.suppress(DockerException, OSError):
             _empty(places.url)
         end(pid, _STOP_SECONDS)
-    orphan = _pid_in(places.run / "exec" / "containerd" / "containerd.pid", str(places.run))
+    orphan = _containerd(places)
     if orphan is not None:  # dockerd was killed and could not take it along
         end(orphan, _STOP_SECONDS)
     _unmount(places.data, places.run)
@@ -264,14 +342,14 @@ def _empty(url: str) -> None:
         client.images.prune()
 
 
-def end(pid: int, seconds: float) -> None:
+def end(pid: int, seconds: float, *, first: signal.Signals = signal.SIGTERM) -> None:
     """SIGTERM, and SIGKILL after `seconds`; returns when the process is gone."""
     try:
         handle = os.pidfd_open(pid)
     except ProcessLookupError:
         return
     try:
-        for number, patience in ((signal.SIGTERM, seconds), (signal.SIGKILL, 5.0)):
+        for number, patience in ((first, seconds), (signal.SIGKILL, 5.0)):
             with contextlib.suppress(ProcessLookupError):
                 signal.pidfd_send_signal(handle, number)
             if select.select([handle], [], [], patience)[0]:
@@ -282,6 +360,14 @@ def end(pid: int, seconds: float) -> None:
 
 def _pid(places: _Places) -> int | None:
     return _pid_in(places.pidfile, str(places.run))
+
+
+def _containerd(places: _Places) -> int | None:
+    return _pid_in(_containerd_pidfile(places), str(places.run))
+
+
+def _containerd_pidfile(places: _Places) -> Path:
+    return places.run / "exec" / "containerd" / "containerd.pid"
 
 
 def _pid_in(pidfile: Path, argument: str) -> int | None:

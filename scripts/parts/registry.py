@@ -31,12 +31,17 @@ class Registry(NamedTuple):
 
 @contextlib.contextmanager
 def registry(
-    folder: Path, *, username: str | None = None, password: str | None = None, port: int = 0
+    folder: Path,
+    *,
+    username: str | None = None,
+    password: str | None = None,
+    port: int = 0,
+    auth: dict[str, Any] | None = None,
 ) -> Iterator[Registry]:
     """A registry that keeps its images in `folder`, for as long as the context is open.
 
     With `username` and `password` it wants that login; `port` 0 takes a free one. Deleting is
-    allowed.
+    allowed. `auth` is its own setting of that name, for any other way of telling who asks.
 
     Raises:
         PartError: it is not installed, or does not start.
@@ -44,6 +49,8 @@ def registry(
     folder.mkdir(parents=True, exist_ok=True)
     configuration = folder / "registry.json"
     settings = _settings(folder, _login_file(folder, username, password), port)
+    if auth is not None:
+        settings["auth"] = auth
     # JSON is YAML. The file holds the secret of upload states, so it is the owner's alone.
     configuration.write_text(json.dumps(settings, indent=1))
     configuration.chmod(0o600)

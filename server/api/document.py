@@ -115,7 +115,7 @@ def _operation(endpoint: Endpoint, schemas: _Schemas) -> Object:
     }
     if endpoint.body is not None:
         content = {"application/json": {"schema": schemas.body(endpoint.body)}}
-        operation["requestBody"] = {"required": True, "content": content}
+        operation["requestBody"] = {"required": endpoint.body_required, "content": content}
     return operation
 
 

@@ -10,12 +10,14 @@ from pydantic import BaseModel
 from starlette.responses import Response
 
 from pipelines.progress import State
-from server.api import models, views
+from server.api import models, operations, views
 from server.api.output import StepOutput
 from server.api.problems import ApiError
 from server.api.routing import Api, Asked, Endpoint
 from server.store import deliveries as delivery_verbs
+from server.store import groups as group_verbs
 from server.store import images as image_verbs
+from server.store import pauses as pause_verbs
 from server.store import repositories as repository_verbs
 from server.store import runs as run_verbs
 from server.store import statuses as status_verbs
@@ -45,6 +47,16 @@ async def show_run(api: Api, asked: Asked) -> Response:
     return _json(await _whole_run(api, await _run(api, asked)))
 
 
+async def show_queue(api: Api, asked: Asked) -> Response:
+    """What waits, the longest first."""
+    limit = asked.query_as(models.QueueQuery).limit
+    rows = await api.database.read(group_verbs.queue, limit=limit)
+    waiting = (await api.database.read(run_verbs.count_by_state)).get(State.WAITING, 0)
+    now = api.clock()
+    items = [views.queued(api.links, row, now) for row in rows]
+    return _json(models.Queue(items=items, waiting=waiting))
+
+
 async def start_run(api: Api, asked: Asked) -> Response:
     """Start what matches at a branch, tag or commit."""
     wanted = asked.body_as(models.NewRun)
@@ -59,9 +71,12 @@ async def start_run(api: Api, asked: Asked) -> Response:
 
 
 async def start_attempt(api: Api, asked: Asked) -> Response:
-    """Run it again as a new attempt."""
+    """Run it, or some of it, again as a new attempt."""
     run = asked.row_id("run", "run")
-    row = await api.actions.rerun(run, by=asked.by)
+    wanted = asked.body_as(models.NewAttempt)
+    row = await api.actions.rerun(
+        run, by=asked.by, only_failed=wanted.only is not None, start=wanted.from_
+    )
     answer = views.attempt(api.links, row)
     return _json(answer, status=201, headers={"Location": answer.steps})
 
@@ -147,6 +162,18 @@ async def list_repositories(api: Api, asked: Asked) -> Response:  # noqa: ARG001
     return _json(models.Page[models.Repository](items=items, next=None))
 
 
+async def show_operations(api: Api, asked: Asked) -> Response:  # noqa: ARG001 - a handler's shape
+    """How the whole server is doing."""
+    return _json(operations.view(await api.operations.report()))
+
+
+async def list_pauses(api: Api, asked: Asked) -> Response:  # noqa: ARG001 - a handler's shape
+    """Hosts and repositories that are left alone, by name."""
+    rows = await api.database.read(pause_verbs.all_pauses, now=api.clock())
+    items = [views.pause(row) for row in rows]
+    return _json(models.Page[models.Pause](items=items, next=None))
+
+
 async def _run(api: Api, asked: Asked) -> RunRow:
     number = asked.row_id("run", "run")
     row = await api.database.read(run_verbs.run, number)
@@ -160,29 +187,32 @@ async def _whole_run(api: Api, row: RunRow) -> models.Run:
     return views.run(
         api.links,
         row,
+        delivery=await read(delivery_verbs.delivery_of_decision, row.decision),
         attempts=await read(run_verbs.attempts_of, row.id),
         steps=await read(run_verbs.steps_of, row.id, row.attempt),
         images=await read(image_verbs.image_versions_page, run=row.id),
         statuses=await read(status_verbs.statuses_of_run, row.id),
+        turn=await read(group_verbs.turn_of, row.id),
     )
 
 
 async def _log(api: Api, asked: Asked, run: RunRow, attempt: int) -> Response:
     query = asked.query_as(models.LogQuery)
     step = await _step(api, run, attempt, asked.text("key"))
+    await _refuse_removed(api, run.id, attempt)
     output = StepOutput(
         database=api.database,
         logs=api.logs,
         stopping=api.stopping,
         run=run.id,
-        attempt=attempt,
+        attempt=step.done_in,
         key=step.key,
     )
     if query.follow:
         head = asked.request.method == "HEAD"
         return await output.following(query.from_ or 0, head=head)
     if query.from_ is not None or query.limit is not None:
-        here = api.links.log(run.id, attempt, step.key)
+        here = api.links.log(run.id, step.done_in, step.key)
         return await output.lines(query.from_ or 0, query.limit, next_url=here)
     return await output.whole(asked.request.headers.get("range"))
 
@@ -196,6 +226,17 @@ async def _step(api: Api, run: RunRow, attempt: int, key: str) -> StepRow:
     raise ApiError(
         404, f"attempt {attempt} of run {run.id} has no step {key[:150]!r}: it has {known}"
     )
+
+
+async def _refuse_removed(api: Api, run: int, attempt: int) -> None:
+    rows = await api.database.read(run_verbs.attempts_of, run)
+    for row in rows:
+        if row.number == attempt and row.output_removed_at is not None:
+            raise ApiError(
+                410,
+                f"the output of attempt {attempt} of run {run} was removed for its age on "
+                f"{row.output_removed_at:%Y-%m-%d}: `retention.logs` says how long it is kept",
+            )
 
 
 def _page(api: Api, asked: Asked, rows: Sequence[T], limit: int) -> tuple[Sequence[T], str | None]:
@@ -248,6 +289,15 @@ ENDPOINTS: tuple[Endpoint, ...] = (
     ),
     Endpoint(
         method="GET",
+        path="/queue",
+        name="showQueue",
+        summary="What waits, for what and since when, in the order it will be taken",
+        handler=show_queue,
+        query=models.QueueQuery,
+        answer=models.Queue,
+    ),
+    Endpoint(
+        method="GET",
         path="/runs/{run}",
         name="showRun",
         summary="A run with its definition, attempts, steps, images and statuses",
@@ -259,8 +309,10 @@ ENDPOINTS: tuple[Endpoint, ...] = (
         method="POST",
         path="/runs/{run}/attempts",
         name="startAttempt",
-        summary="Run it again; earlier attempts are kept",
+        summary="Run it again, or only what failed; earlier attempts are kept",
         handler=start_attempt,
+        body=models.NewAttempt,
+        body_required=False,
         answer=models.Attempt,
         status=201,
         errors=(404, 409),
@@ -292,7 +344,7 @@ ENDPOINTS: tuple[Endpoint, ...] = (
         handler=attempt_log,
         query=models.LogQuery,
         answer=None,
-        errors=(404, 416),
+        errors=(404, 410, 416),
         headers=_LOG_HEADERS,
     ),
     Endpoint(
@@ -303,7 +355,7 @@ ENDPOINTS: tuple[Endpoint, ...] = (
         handler=newest_log,
         query=models.LogQuery,
         answer=None,
-        errors=(404, 416),
+        errors=(404, 410, 416),
         headers=_LOG_HEADERS,
     ),
     Endpoint(
@@ -350,5 +402,21 @@ ENDPOINTS: tuple[Endpoint, ...] = (
         summary="Every repository that has sent a delivery, by name",
         handler=list_repositories,
         answer=models.Page[models.Repository],
+    ),
+    Endpoint(
+        method="GET",
+        path="/operations",
+        name="showOperations",
+        summary="How the whole server is doing: what waits, what was lost, what is paused and why",
+        handler=show_operations,
+        answer=operations.Operations,
+    ),
+    Endpoint(
+        method="GET",
+        path="/pauses",
+        name="listPauses",
+        summary="Git hosts and repositories that are left alone for a while, and why",
+        handler=list_pauses,
+        answer=models.Page[models.Pause],
     ),
 )

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Generic, TypeVar
+from typing import Annotated, Any, Generic, Literal, TypeVar
 
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, model_validator
 
 from pipelines.events import Event
 from pipelines.problems import Problem
 from pipelines.progress import Outcome, State
 from server.hosts.port import StatusState
-from server.store.rows import DecisionOutcome, DeliveryState
+from server.store.rows import DecisionOutcome, DeliveryState, Found, PauseKind
 
 T = TypeVar("T")
 
@@ -102,7 +102,10 @@ class Step(Answer):
     running_at: AwareDatetime | None = Field(description="When its own work began.")
     ended_at: AwareDatetime | None
     outcome: Outcome | None
-    log: str = Field(description="Address of its output.")
+    carried_from: int | None = Field(
+        description="The attempt that did it, where this one carried it over; null: this one."
+    )
+    log: str = Field(description="Address of its output, in the attempt that did it.")
 
 
 class Attempt(Answer):
@@ -117,6 +120,10 @@ class Attempt(Answer):
     ended_at: AwareDatetime | None
     cancelled_at: AwareDatetime | None
     cancelled_by: str | None
+    output_removed_at: AwareDatetime | None = Field(
+        description="When its steps' output was removed for its age; null: it is kept."
+    )
+    superseded_by: str | None = Field(description="Address of the run that took its place.")
     steps: str = Field(description="Address of its steps.")
 
 
@@ -156,11 +163,34 @@ class Definition(Answer):
     problems: list[Problem]
 
 
+class Queued(Answer):
+    """An attempt that waits."""
+
+    run: RunBrief
+    attempt: int
+    waits_since: AwareDatetime
+    waited_seconds: float
+    waits_for: str = Field(description="In words: a slot, or another run of its group.")
+    waits_for_run: str | None = Field(description="Address of that run.")
+
+
+class Queue(Answer):
+    """What waits, in the order it will be taken."""
+
+    items: list[Queued]
+    waiting: int = Field(description="How many attempts wait, those not shown included.")
+
+
 class Run(RunBrief):
     """A run with everything that belongs to it."""
 
+    waits_for: str | None = Field(
+        description="What it waits for, in words; null where it does not wait."
+    )
     context: str = Field(description="Name of its commit status.")
     happening: Event = Field(description="The event that started it.")
+    delivery: str | None = Field(description="Address of the delivery that started it.")
+    found: Found | None = Field(description="How that was found, if it did not come by itself.")
     definition: Definition
     attempts: list[Attempt]
     steps: list[Step] = Field(description="The steps of the newest attempt.")
@@ -210,6 +240,10 @@ class DeliveryBrief(Answer):
     state: DeliveryState
     tries: int
     error: str | None
+    found: Found | None = Field(
+        description="How it was found, where it did not come by itself: `listed` (the host was "
+        "asked to send it again), `heads` (no webhook came; a branch or tag had moved)."
+    )
     outcome: DecisionOutcome | None
     reason: str | None = Field(description="What was decided, in words.")
 
@@ -220,7 +254,26 @@ class Delivery(DeliveryBrief):
     headers: dict[str, str] = Field(description="As received; secrets and signatures taken out.")
     body: str = Field(description="As received, at most 1 MiB of it, read as UTF-8.")
     body_bytes: int = Field(description="Length of the whole body.")
+    emptied_at: AwareDatetime | None = Field(
+        description="When headers and body were removed for their age; null: they are kept."
+    )
     decision: Decision | None
+
+
+class Pause(Answer):
+    """A git host, or one repository of it, that is left alone for a while."""
+
+    host: str
+    repository: str | None = Field(description="`owner/name`; null for the whole host.")
+    kind: PauseKind = Field(
+        description="`quiet`: the host asked for it. `refused`: the token was refused, so no "
+        "status is posted. `hooks`: missed deliveries cannot be looked for. `fetch`: git was "
+        "refused, so heads are not compared."
+    )
+    reason: str
+    since: AwareDatetime
+    until: AwareDatetime = Field(description="When it is tried again.")
+    statuses: int = Field(description="Commit statuses that wait for that.")
 
 
 class NewRun(BaseModel):
@@ -236,6 +289,31 @@ class NewRun(BaseModel):
     pipeline: Annotated[
         str | None, Field(max_length=100, description="Only this one; default: all that match.")
     ] = None
+
+
+class NewAttempt(BaseModel):
+    """Which steps run again; without a word, all of them."""
+
+    model_config = ConfigDict(extra="forbid", populate_by_name=True)
+
+    only: Annotated[
+        Literal["failed"] | None,
+        Field(description="Only steps that did not pass; what passed is carried over."),
+    ] = None
+    from_: Annotated[
+        str | None,
+        Field(
+            alias="from",
+            max_length=200,
+            description="This step, all that needs it, and what did not pass: `test.unit`.",
+        ),
+    ] = None
+
+    @model_validator(mode="after")
+    def _one_of_both(self) -> NewAttempt:
+        if self.only is not None and self.from_ is not None:
+            raise ValueError("give `only` or `from`, not both")
+        return self
 
 
 class RunsQuery(Query):
@@ -278,6 +356,12 @@ class LogQuery(Query):
         None, description="How many lines at most."
     )
     follow: bool = Field(default=False, description="Stay until the step has ended.")
+
+
+class QueueQuery(Query):
+    """How much of the queue."""
+
+    limit: Limit = 50
 
 
 class NoQuery(Query):

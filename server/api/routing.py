@@ -21,6 +21,7 @@ from server.api.views import Links
 from server.auth import Gate, Need, NotPermittedError
 from server.clock import Clock
 from server.logs import LogStore
+from server.operations import Operations
 from server.store import Database, DatabaseBusyError
 
 M = TypeVar("M", bound=BaseModel)
@@ -39,6 +40,7 @@ class Api:
     clock: Clock
     links: Links
     stopping: asyncio.Event
+    operations: Operations
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -93,6 +95,8 @@ class Endpoint:
     """None: plain text."""
     query: type[BaseModel] = models.NoQuery
     body: type[BaseModel] | None = None
+    body_required: bool = True
+    """Whether none is a mistake; else it stands for an empty object."""
     status: int = 200
     errors: Sequence[int] = ()
     """Statuses of problems besides 400, 401, 405 and 503."""
@@ -113,6 +117,7 @@ def routes(
     clock: Clock,
     base_url: str,
     stopping: asyncio.Event,
+    operations: Operations,
 ) -> list[BaseRoute]:
     """The API's routes, for mounting at `/api/v1`.
 
@@ -129,6 +134,7 @@ def routes(
         clock=clock,
         links=Links(base_url=base_url),
         stopping=stopping,
+        operations=operations,
     )
     gate = Gate(database=database, clock=clock)
     described = document(ENDPOINTS, base_url=base_url)
@@ -221,14 +227,15 @@ def _query(endpoint: Endpoint, request: Request) -> BaseModel:
 async def _body(endpoint: Endpoint, request: Request) -> BaseModel | None:
     if endpoint.body is None:
         return None
-    kind = request.headers.get("content-type", "application/json").partition(";")[0].strip()
-    if kind.lower() != "application/json":
-        raise ApiError(415, "send the body as JSON, with `Content-Type: application/json`")
     data = bytearray()
     async for piece in request.stream():
         data += piece
         if len(data) > BODY_LIMIT:
             raise ApiError(413, f"the body is larger than {BODY_LIMIT // 1024} KiB")
+    if not data and not endpoint.body_required:
+        data += b"{}"
+    elif _media_type(request) != "application/json":
+        raise ApiError(415, "send the body as JSON, with `Content-Type: application/json`")
     try:
         parsed = json.loads(bytes(data))
     except (ValueError, RecursionError) as error:
@@ -237,6 +244,11 @@ async def _body(endpoint: Endpoint, request: Request) -> BaseModel | None:
         return endpoint.body.model_validate(parsed)
     except ValidationError as error:
         raise invalid(422, error, where="field") from error
+
+
+def _media_type(request: Request) -> str:
+    kind = request.headers.get("content-type", "application/json")
+    return kind.partition(";")[0].strip().lower()
 
 
 def _as(kind: type[M], value: BaseModel | None) -> M:

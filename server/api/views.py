@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from urllib.parse import quote, urlencode
 
+from pipelines.progress import State
 from pipelines.values import Value
 from server.api import models
 from server.redact import clean_headers
@@ -12,11 +14,14 @@ from server.store.rows import (
     DecisionRow,
     DeliveryRow,
     ImageVersionRow,
+    PauseRow,
     PipelineDecision,
+    Queued,
     RepositoryRow,
     RunRow,
     StatusRow,
     StepRow,
+    Turn,
 )
 
 BODY_SHOWN = 1024 * 1024  # bytes of a delivery's body in one answer
@@ -100,17 +105,22 @@ def run(
     links: Links,
     row: RunRow,
     *,
+    delivery: DeliveryRow | None,
     attempts: list[AttemptRow],
     steps: list[StepRow],
     images: list[ImageVersionRow],
     statuses: list[StatusRow],
+    turn: Turn | None,
 ) -> models.Run:
     """A run with everything that belongs to it."""
     brief = run_brief(links, row)
     return models.Run(
         **{name: getattr(brief, name) for name in models.RunBrief.model_fields},
+        waits_for=waits_for(turn) if row.state is State.WAITING else None,
         context=row.context,
         happening=row.event,
+        delivery=None if delivery is None else links.delivery(delivery.id),
+        found=None if delivery is None else delivery.found,
         definition=models.Definition(
             file=row.definition_file, text=row.definition, problems=list(row.problems)
         ),
@@ -118,6 +128,23 @@ def run(
         steps=[step(links, one) for one in steps],
         images=[image(links, one) for one in images],
         statuses=[status(one) for one in statuses],
+    )
+
+
+def waits_for(turn: Turn | None) -> str:
+    """What an attempt that waits waits for."""
+    return "waits for a slot" if turn is None else turn.sentence
+
+
+def queued(links: Links, row: Queued, now: datetime) -> models.Queued:
+    """An attempt that waits."""
+    return models.Queued(
+        run=run_brief(links, row.run),
+        attempt=row.attempt,
+        waits_since=row.since,
+        waited_seconds=max((now - row.since).total_seconds(), 0.0),
+        waits_for=waits_for(row.turn),
+        waits_for_run=None if row.turn is None else links.run(row.turn.run),
     )
 
 
@@ -133,6 +160,8 @@ def attempt(links: Links, row: AttemptRow) -> models.Attempt:
         ended_at=row.ended_at,
         cancelled_at=row.cancelled_at,
         cancelled_by=row.cancelled_by,
+        output_removed_at=row.output_removed_at,
+        superseded_by=None if row.superseded_by is None else links.run(row.superseded_by),
         steps=links.steps(row.run, row.number),
     )
 
@@ -149,7 +178,8 @@ def step(links: Links, row: StepRow) -> models.Step:
         running_at=row.running_at,
         ended_at=row.ended_at,
         outcome=row.outcome,
-        log=links.log(row.run, row.attempt, row.key),
+        carried_from=row.carried_from,
+        log=links.log(row.run, row.done_in, row.key),
     )
 
 
@@ -198,6 +228,7 @@ def delivery_brief(
         state=row.state,
         tries=row.tries,
         error=row.error,
+        found=row.found,
         outcome=None if decision is None else decision.outcome,
         reason=None if decision is None else decision.reason,
     )
@@ -213,7 +244,21 @@ def delivery(
         headers=clean_headers(row.headers),
         body=row.body[:BODY_SHOWN].decode("utf-8", "replace"),
         body_bytes=len(row.body),
+        emptied_at=row.emptied_at,
         decision=None if decided is None else decision(links, decided, earlier),
+    )
+
+
+def pause(row: PauseRow) -> models.Pause:
+    """A host or repository that is left alone."""
+    return models.Pause(
+        host=row.host,
+        repository=row.full_name,
+        kind=row.kind,
+        reason=row.reason,
+        since=row.since,
+        until=row.until,
+        statuses=row.statuses,
     )
 
 

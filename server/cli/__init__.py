@@ -79,6 +79,32 @@ def doctor(config: Config = None) -> None:
 
 
 @app.command()
+def status(config: Config = None) -> None:
+    """Say how the server is doing: what waits, what was lost, what is full, what is paused."""
+    from server.cli.settings import read
+    from server.cli.status import lines
+
+    for line in lines(read(config)):
+        typer.echo(line)
+
+
+@app.command()
+def cleanup(
+    *,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Only say what would go; nothing is changed.")
+    ] = False,
+    config: Config = None,
+) -> None:
+    """Remove what is old enough by `[retention]`; a server does so each night by itself."""
+    from server.cli.cleanup import clean, would_go
+    from server.cli.settings import read
+
+    for line in (would_go if dry_run else clean)(read(config)):
+        typer.echo(line)
+
+
+@app.command()
 def deliveries(
     limit: Annotated[int, typer.Option(min=1, max=1000, help="How many, the newest first.")] = 20,
     config: Config = None,

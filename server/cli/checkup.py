@@ -15,12 +15,14 @@ from pipelines.durations import format_size
 from pipelines.engine.client import ENGINE_ERRORS, Client, connect, reason
 from pipelines.problems import ExecutorUnavailableError, LadingError
 from pipelines.values import Value
+from server import clock
 from server.cli.tokens import opened
 from server.config import Settings
 from server.hosts.factory import make_hosts
 from server.hosts.port import Host
-from server.store import probe, soundness
+from server.store import pauses, probe, soundness
 from server.store.database import sqlite_path
+from server.store.rows import PauseKind, PauseRow
 
 ROOM = 2 * 1024**3
 """Bytes that must be free: below that a few images and logs fill the disk."""
@@ -88,6 +90,7 @@ def _database(settings: Settings) -> list[Finding]:
         with opened(settings) as database:
             database.run(probe.write_something)
             damage = database.run(probe.damage)
+            paused = [] if damage else database.run(pauses.all_pauses, now=clock.now())
     except LadingError as error:
         # The message holds the fix already.
         return [Finding(part="database", ok=False, message=str(error))]
@@ -101,7 +104,22 @@ def _database(settings: Settings) -> list[Finding]:
             "commands that write beside it may not; 3.51.3, 3.50.7 and 3.44.6 are without it"
         )
     message = "opens, is up to date and takes writes"
-    return [Finding(part="database", ok=True, message=message, fix=fix)]
+    own = Finding(part="database", ok=True, message=message, fix=fix)
+    return [own, *map(_paused, paused)]
+
+
+def _paused(row: PauseRow) -> Finding:
+    """What the server could not do the last time it tried; only a host's quiet mends itself."""
+    what = {
+        PauseKind.QUIET: "asks for quiet",
+        PauseKind.REFUSED: "refuses the token",
+        PauseKind.HOOKS: "does not tell of missed deliveries",
+        PauseKind.FETCH: "refuses git",
+    }[row.kind]
+    waiting = f"; {row.statuses} statuses wait" if row.statuses else ""
+    part = f"host {row.host}" if row.full_name is None else f"repository {row.of}"
+    message = f"{what} (since {row.since:%Y-%m-%d %H:%M} UTC{waiting})"
+    return Finding(part=part, ok=row.kind is PauseKind.QUIET, message=message, fix=row.reason)
 
 
 def _engine_and_registries(settings: Settings) -> list[Finding]:

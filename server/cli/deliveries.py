@@ -20,6 +20,10 @@ class WaitsAlreadyError(LadingError):
     """The delivery was not read yet; there is nothing to do again."""
 
 
+class NoLongerKeptError(LadingError):
+    """The delivery's headers and body were removed for their age."""
+
+
 def listed(settings: Settings, *, limit: int) -> Iterator[str]:
     """A line for each delivery, newest first, under a line of headings."""
     with opened(settings) as database:
@@ -59,9 +63,15 @@ def requeue(settings: Settings, delivery: str) -> None:
         WaitsAlreadyError: It waits to be read.
     """
     with opened(settings) as database:
-        if database.run(delivery_verbs.delivery, delivery) is None:
+        row = database.run(delivery_verbs.delivery, delivery)
+        if row is None:
             raise UsageError(
                 f"there is no delivery {delivery[:40]!r}: `lading deliveries` names the newest"
+            )
+        if row.emptied_at is not None:
+            raise NoLongerKeptError(
+                f"what was received as delivery {delivery} was removed for its age on "
+                f"{row.emptied_at:%Y-%m-%d}, so it cannot be read again: start a run by hand"
             )
         if not database.run(delivery_verbs.requeue_delivery, delivery):
             raise WaitsAlreadyError(

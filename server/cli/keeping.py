@@ -6,8 +6,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from pipelines.durations import format_size
-from server import clock
-from server.app import alone
+from server import clock, marks
+from server.alone import alone
 from server.cli.settings import UsageError
 from server.config import Settings
 from server.store import backups
@@ -22,6 +22,7 @@ def backup(settings: Settings, file: Path, *, force: bool) -> Iterator[str]:
         BackupError: No copy could be made.
     """
     made = backups.back_up(_path(settings), file, replace=force)
+    marks.note_backup(settings.server.data, clock.now())
     yield f"{made.path}: {format_size(made.size)} in {made.seconds:.1f} s, checked and on disk."
     yield (
         f"It is the database alone: output is in {settings.server.data / 'logs'}, plain files that "
@@ -33,13 +34,13 @@ def restore(settings: Settings, file: Path) -> Iterator[str]:
     """Put a copy in place; yields what to tell.
 
     Raises:
-        AlreadyRunningError: A server uses the data folder.
+        AlreadyRunningError: A server uses the data folder or the database.
         UsageError: The database is no file.
         RestoreError: The file cannot be used.
     """
     database = _path(settings)
     data = settings.server.data
-    with alone(data):
+    with alone(data, database):
         done = backups.restore(
             file, database, at=clock.now(), least_run=_highest_run(data / "logs")
         )

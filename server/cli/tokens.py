@@ -13,12 +13,14 @@ from pipelines.durations import parse_duration
 from pipelines.problems import LadingError
 from pipelines.values import Value
 from server import clock
+from server.alone import AlreadyRunningError, alone
 from server.auth import make_token, token_hash
 from server.cli.settings import UsageError
 from server.config import Settings
-from server.store import Database, DatabaseBusyError
+from server.store import Database, DatabaseBusyError, soundness
 from server.store import tokens as token_verbs
-from server.store.migrations import upgrade
+from server.store.database import sqlite_path
+from server.store.upgrading import bring_up_to_date, is_current
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._@ -]{0,99}", re.ASCII)
 
@@ -100,12 +102,16 @@ def opened(settings: Settings) -> Iterator[Database]:
     """The database, brought up to date.
 
     Raises:
+        AlreadyRunningError: It is not, and a server uses it.
+        DatabaseDamagedError: SQLite met damage in it.
         DatabaseBusyError: It cannot be opened or written.
+        SchemaTooNewError: A newer Lading wrote it.
     """
     url = settings.database_url
     try:
         settings.server.data.mkdir(parents=True, exist_ok=True)
-        upgrade(url)
+        if not is_current(url):
+            _upgrade(settings)
         database = Database(url)
         try:
             yield database
@@ -116,4 +122,22 @@ def opened(settings: Settings) -> Iterator[Database]:
         raise DatabaseBusyError(
             f"the database in {settings.server.data} cannot be used ({why}): run this as the user "
             "who runs the server, and see that the disk has room"
+        ) from error
+    except sa.exc.DatabaseError as error:
+        path = sqlite_path(url)
+        if path is None or not soundness.tells_of_damage(error.orig):
+            raise
+        raise soundness.damaged(path, str(error.orig)) from error
+
+
+def _upgrade(settings: Settings) -> None:
+    """Change the tables, but never under a server that runs: it is of the version before."""
+    url = settings.database_url
+    try:
+        with alone(settings.server.data, sqlite_path(url)):
+            bring_up_to_date(url, at=clock.now())
+    except AlreadyRunningError as error:
+        raise AlreadyRunningError(
+            "the server that runs here is older than this command, which may not change the "
+            f"database under it: restart the server, then try again ({error})"
         ) from error

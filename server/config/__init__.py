@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from server.config.faults import ConfigInvalidError, Fault
+from server.config.fields import Section
 from server.config.loading import load
 from server.config.models import (
     DatabaseSettings,
+    DiskSettings,
     EngineSettings,
     GitHubRepositorySettings,
     GitHubSettings,
@@ -15,15 +17,17 @@ from server.config.models import (
     HostSettings,
     RegistrySettings,
     RepositorySettings,
-    Section,
+    RetentionSettings,
     ServerSettings,
     Settings,
     WorkerSettings,
 )
+from server.config.room import Room, parse_room
 
 __all__ = [
     "ConfigInvalidError",
     "DatabaseSettings",
+    "DiskSettings",
     "EngineSettings",
     "Fault",
     "GitHubRepositorySettings",
@@ -34,9 +38,12 @@ __all__ = [
     "HostSettings",
     "RegistrySettings",
     "RepositorySettings",
+    "RetentionSettings",
+    "Room",
     "Section",
     "ServerSettings",
     "Settings",
     "WorkerSettings",
     "load",
+    "parse_room",
 ]

@@ -121,8 +121,13 @@ def _bound(key: shape.Key | None, detail: ErrorDetails) -> str:
     if written == "size" and "ge" in context:
         return f"{right}, at least {context['ge'] // 2**20}MiB"
     if written == "duration" and {"ge", "gt"} & set(context):
-        return f"{right}, {'at least' if 'ge' in context else 'more than'} 0s"
+        bound = "at least" if "ge" in context else "more than"
+        return f"{right}, {bound} {_written(context[min({'ge', 'gt'} & set(context))])}"
     return right
+
+
+def _written(seconds: float) -> str:
+    return f"{seconds / 86400:g}d" if seconds and seconds % 86400 == 0 else f"{seconds:g}s"
 
 
 def _value(path: shape.Path, data: object) -> object:

@@ -2,114 +2,29 @@
 
 from __future__ import annotations
 
-import base64
-import binascii
 import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Literal, TypeVar
-from urllib.parse import urlsplit
 
-from pydantic import (
-    AfterValidator,
-    BaseModel,
-    BeforeValidator,
-    ConfigDict,
-    Field,
-    SecretStr,
-    WithJsonSchema,
+from pydantic import AfterValidator, Field, SecretStr
+
+from server.config.fields import (
+    KEY_EXAMPLE,
+    SECRET_EXAMPLE,
+    Duration,
+    RoomText,
+    Secret,
+    Section,
+    SigningKey,
+    Size,
+    WebAddress,
+    fault,
 )
-from pydantic_core import PydanticCustomError
 
-from pipelines.durations import parse_duration, parse_size
-
-_SECRET_CHARACTERS = 16
-_KEY_BYTES = range(24, 65)
 _MIB = 2**20
-_SECRET_EXAMPLE = "an-example-that-everyone-knows"  # noqa: S105 - shown, and refused
-_KEY_EXAMPLE = "whsec_" + base64.b64encode(b"an example that everyone knows  ").decode()
-
-
-class Section(BaseModel):
-    """A table of the configuration file."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-def fault(wrong: str, right: str) -> PydanticCustomError:
-    """An error of a validator, in the two halves that people read."""
-    return PydanticCustomError("setting", "{wrong}; {right}", {"wrong": wrong, "right": right})
-
-
-def _duration(value: object) -> object:
-    return parse_duration(value) if isinstance(value, str) else value
-
-
-def _size(value: object) -> object:
-    return parse_size(value) if isinstance(value, str) else value
-
-
-def _web_address(value: str) -> str:
-    parts = urlsplit(value)
-    if parts.scheme not in {"http", "https"} or not parts.hostname:
-        raise fault(f"is {value!r}", "give a whole address, like https://ci.example.com")
-    return value.rstrip("/")
-
-
-def _no_example(value: SecretStr) -> SecretStr:
-    if value.get_secret_value() in {_SECRET_EXAMPLE, _KEY_EXAMPLE}:
-        raise fault("is the documentation's example, which everyone knows", "give one of your own")
-    return value
-
-
-def _long_enough(value: SecretStr) -> SecretStr:
-    count = len(value.get_secret_value())
-    if count < _SECRET_CHARACTERS:
-        raise fault(
-            f"has {count} characters, so it can be guessed",
-            f"give at least {_SECRET_CHARACTERS}, for example what `openssl rand -hex 32` prints",
-        )
-    return value
-
-
-def _signing_key(value: SecretStr) -> SecretStr:
-    """Standard Webhooks: `whsec_` and 24 to 64 bytes in base64.
-
-    https://github.com/standard-webhooks/standard-webhooks/blob/main/spec/standard-webhooks.md
-    """
-    right = (
-        "give `whsec_` and 24 to 64 random bytes in base64: echo whsec_$(openssl rand -base64 32)"
-    )
-    prefix, encoded = value.get_secret_value()[:6], value.get_secret_value()[6:]
-    if prefix != "whsec_":
-        raise fault("does not begin with `whsec_`", right)
-    try:
-        count = len(base64.b64decode(encoded, validate=True))
-    except (binascii.Error, ValueError):
-        raise fault("is no base64 behind `whsec_`", right) from None
-    if count not in _KEY_BYTES:
-        raise fault(f"holds {count} bytes", right)
-    return value
-
-
-Duration = Annotated[
-    float,
-    BeforeValidator(_duration),
-    WithJsonSchema({"type": "string", "format": "duration"}),
-]
-"""Seconds; written like `90s`, `30m` or `1h30m`."""
-
-Size = Annotated[int, BeforeValidator(_size), WithJsonSchema({"type": "string", "format": "size"})]
-"""Bytes; written like `512MiB` or `2GiB`."""
-
-WebAddress = Annotated[str, AfterValidator(_web_address)]
-"""An http or https address, without a slash at its end."""
-
-Secret = Annotated[SecretStr, AfterValidator(_no_example), AfterValidator(_long_enough)]
-"""A shared secret that is long enough not to be guessed."""
-
-SigningKey = Annotated[SecretStr, AfterValidator(_no_example), AfterValidator(_signing_key)]
-"""A signing secret as Standard Webhooks writes it."""
+_GIB = 2**30
+_DAY = 86400.0
 
 
 class ServerSettings(Section):
@@ -178,6 +93,12 @@ class EngineSettings(Section):
         description="Runtime for step containers (`runsc`, …). Default: the engine's own.",
         examples=["runsc"],
     )
+    patience: Duration = Field(
+        300.0,
+        ge=0,
+        description="How long a run waits for an engine that does not answer any more, before it "
+        "ends as an error. Runs that have not begun wait for as long as it takes.",
+    )
 
 
 class WorkerSettings(Section):
@@ -199,18 +120,67 @@ class WorkerSettings(Section):
     grace: Duration = Field(10.0, ge=0, description="Time between SIGTERM and SIGKILL.")
 
 
+class RetentionSettings(Section):
+    """What is removed for its age, each night. A run that has not ended never is."""
+
+    images: Duration = Field(
+        _DAY,
+        ge=0,
+        description="How long images built by a run that did not succeed stay on the engine, so "
+        "that a re-run of only what failed need not build them again.",
+    )
+    runs: Duration = Field(
+        90 * _DAY,
+        ge=3 * _DAY,
+        description="How long runs are kept, with decision and delivery. A run that made an image "
+        "version stays, and so does the newest of each branch and tag.",
+    )
+    least_runs: int = Field(
+        100, ge=0, description="The newest runs of each repository, kept whatever their age."
+    )
+    logs: Duration = Field(
+        30 * _DAY, ge=0, description="How long the output of steps is kept; the run stays."
+    )
+    deliveries: Duration = Field(
+        14 * _DAY,
+        ge=3 * _DAY,
+        description="How long headers and bodies of deliveries are kept, at least the 3 days in "
+        "which hosts send again; that one came, and what was decided, stays as long as the run.",
+    )
+    cache: Duration = Field(
+        7 * _DAY,
+        ge=0,
+        description="How long the engine keeps built images, images without a name and build "
+        "cache that nobody has used.",
+    )
+    cache_size: Size = Field(
+        10 * _GIB, ge=0, description="How much of those the engine keeps; the oldest go first."
+    )
+
+
+class DiskSettings(Section):
+    """How much room must be free on the disks of database, logs, mirrors and a local engine."""
+
+    warn: RoomText = Field("5GiB or 10%", description="With less free, pages and metrics say so.")
+    pause: RoomText = Field(
+        "1GiB or 2%",
+        description="With less free, no new run starts until there is room again; pushes are "
+        "taken and wait.",
+    )
+
+
 class RepositorySettings(Section):
     """What belongs to one repository of a host."""
 
     webhook_secret: Secret | None = Field(
         None,
         description="Secret of this repository's own webhook.",
-        examples=[_SECRET_EXAMPLE],
+        examples=[SECRET_EXAMPLE],
     )
     signing_token: SigningKey | None = Field(
         None,
         description="GitLab only: this repository's signing token, `whsec_…`.",
-        examples=[_KEY_EXAMPLE],
+        examples=[KEY_EXAMPLE],
     )
 
 
@@ -226,7 +196,7 @@ class GitRepositorySettings(RepositorySettings):
     webhook_secret: SigningKey | None = Field(
         None,
         description="Signing secret of this repository's hook, `whsec_…`.",
-        examples=[_KEY_EXAMPLE],
+        examples=[KEY_EXAMPLE],
     )
     signing_token: None = Field(None, description="GitLab only.", exclude=True)
 
@@ -238,7 +208,7 @@ class GitHubSettings(Section):
     webhook_secret: Secret | None = Field(
         None,
         description="Secret of webhooks for any repository of the host.",
-        examples=[_SECRET_EXAMPLE],
+        examples=[SECRET_EXAMPLE],
     )
     token: SecretStr | None = Field(
         None,
@@ -264,12 +234,12 @@ class GitLabSettings(Section):
     webhook_secret: Secret | None = Field(
         None,
         description="Secret token (`X-Gitlab-Token`) of webhooks for any project.",
-        examples=[_SECRET_EXAMPLE],
+        examples=[SECRET_EXAMPLE],
     )
     signing_token: SigningKey | None = Field(
         None,
         description="Signing token of webhooks for any project, `whsec_…`.",
-        examples=[_KEY_EXAMPLE],
+        examples=[KEY_EXAMPLE],
     )
     token: SecretStr | None = Field(
         None,
@@ -289,7 +259,7 @@ class GitSettings(Section):
     webhook_secret: SigningKey | None = Field(
         None,
         description="Signing secret of the hook, `whsec_…` (Standard Webhooks).",
-        examples=[_KEY_EXAMPLE],
+        examples=[KEY_EXAMPLE],
     )
     url: str = Field(
         ...,
@@ -358,6 +328,8 @@ class Settings(Section):
     secrets: SecretsSettings = SecretsSettings()
     engine: EngineSettings = EngineSettings()
     worker: WorkerSettings = WorkerSettings()
+    retention: RetentionSettings = RetentionSettings()
+    disk: DiskSettings = DiskSettings()
     hosts: dict[
         Annotated[str, AfterValidator(_host_name)],
         Annotated[HostSettings, AfterValidator(_apart)],

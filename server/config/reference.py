@@ -12,7 +12,8 @@ from collections.abc import Iterator
 from pipelines.durations import format_duration, format_size
 from server.config import shape
 from server.config.environment import variable
-from server.config.models import Section, Settings
+from server.config.fields import Section
+from server.config.models import Settings
 
 _WIDTH = 96
 

@@ -7,13 +7,8 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple, get_args, get_origin
 
-from server.config.models import (
-    GitHubSettings,
-    GitLabSettings,
-    GitSettings,
-    Section,
-    Settings,
-)
+from server.config.fields import Section
+from server.config.models import GitHubSettings, GitLabSettings, GitSettings, Settings
 
 Path = tuple[str, ...]
 """A place in the configuration: `("hosts", "github", "token")`."""
@@ -73,6 +68,8 @@ def expected(schema: Mapping[str, Any]) -> str:
             return "a duration like `90s`, `30m` or `1h30m`"
         case _, "size":
             return "a size like `512MiB` or `2GiB`"
+        case _, "room":
+            return "room on a disk like `1GiB`, `2%` or `1GiB or 2%` (the less of the two)"
         case _, "path":
             return "a path"
         case "object", _:

@@ -78,11 +78,14 @@ def retry_after(headers: Mapping[str, str], now: datetime) -> float | None:
     `Retry-After` (seconds or a date, RFC 9110), else the reset time of a used-up rate limit as
     GitHub (`X-RateLimit-…`) and GitLab (`RateLimit-…`) tell it.
 
+    A time of the host's is held against the host's own clock, where its answer tells that.
+
     Args:
         headers: Names in any case.
         now: An aware time.
     """
     lower = {name.lower(): str(text).strip() for name, text in headers.items()}
+    now = _date(lower.get("date", "")) or now
     wish = _seconds(lower.get("retry-after", ""), now)
     if wish is None:
         wish = _until_reset(lower, now)
@@ -92,11 +95,15 @@ def retry_after(headers: Mapping[str, str], now: datetime) -> float | None:
 def _seconds(text: str, now: datetime) -> float | None:
     if text.isascii() and text.isdigit():
         return float(text[:12])
+    at = _date(text)
+    return None if at is None else at.timestamp() - now.timestamp()
+
+
+def _date(text: str) -> datetime | None:
     try:
-        at = email.utils.parsedate_to_datetime(text)
+        return email.utils.parsedate_to_datetime(text)
     except ValueError:
         return None
-    return at.timestamp() - now.timestamp()
 
 
 def _until_reset(headers: Mapping[str, str], now: datetime) -> float | None:

@@ -9,12 +9,14 @@ The contract, for whoever writes another host:
 * `read` takes only the fields it needs; anything odd in the rest must not break it.
 * `post_status` may be called again with the same status after a crash: it must be harmless. It is
   called by one task at a time for each host.
+* `told_deliveries` and `redeliver` are for what never arrived. Asking twice must be harmless: what
+  is sent again comes through the ordinary door, under the id it had.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from datetime import datetime
+from collections.abc import Mapping, Sequence
+from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any, Protocol
 
@@ -62,6 +64,8 @@ class Irrelevant(Value):
 
     reason: str
     ref: str | None = None
+    sha: str | None = None
+    """The commit that is not built, where a branch or tag points at one."""
 
 
 class StatusState(StrEnum):
@@ -118,19 +122,46 @@ class PayloadInvalidError(LadingError):
     """The body is not what this host sends: no JSON, no object, no repository."""
 
 
+class Refusal(StrEnum):
+    """What a host no longer lets us do; it may again once somebody has mended it."""
+
+    CREDENTIAL = "credential"
+    """It does not know the token: nothing of this host works."""
+    REPOSITORY = "repository"
+    """The token may not do this here, or does not see the repository."""
+
+
 class HostError(LadingError):
     """The host did not take what we sent.
 
     `permanent` is true where trying again cannot help (422: the sha is gone; 1000 statuses).
-    `retry_after` is the host's own wish in seconds, if it told one.
+    `retry_after` is the host's own wish in seconds, if it told one. `refused` is set where trying
+    again helps only when somebody has mended something, so: seldom.
     """
 
     def __init__(
-        self, message: str, *, permanent: bool = False, retry_after: float | None = None
+        self,
+        message: str,
+        *,
+        permanent: bool = False,
+        retry_after: float | None = None,
+        refused: Refusal | None = None,
     ) -> None:
         super().__init__(message)
         self.permanent = permanent
         self.retry_after = retry_after
+        self.refused = refused
+
+
+class ToldDelivery(Value):
+    """A delivery as the host's own list tells it."""
+
+    delivery_id: str
+    """The id that `Verified.delivery_id` has, the same however often it is sent."""
+    handle: str
+    """What the host wants to hear when it shall send it again; each sending has its own."""
+    failed: bool
+    """Whether the host got no 2xx for this sending."""
 
 
 class HostCheck(Value):
@@ -156,6 +187,14 @@ class Host(Protocol):
     @property
     def knows_running(self) -> bool:
         """Whether it tells a running status from a pending one; else running is not posted."""
+
+    @property
+    def delivery_window(self) -> timedelta | None:
+        """How far back its own list of deliveries goes; None: it keeps none."""
+
+    @property
+    def resends(self) -> int:
+        """How many deliveries it may be asked for in a minute."""
 
     def verify(self, headers: Mapping[str, str], body: bytes, now: datetime) -> Verified:
         """Find the secret that signed these bytes.
@@ -190,6 +229,18 @@ class Host(Protocol):
             PayloadInvalidError: A field that the event needs is missing or of a wrong type.
         """
 
+    def pushed(
+        self, repository: RepositoryRef, *, ref: str, before: str | None, sha: str
+    ) -> Event | Irrelevant:
+        """What a webhook would have told of a branch or tag that points at this commit now.
+
+        Args:
+            repository: Where.
+            ref: The full ref.
+            before: The object it pointed at earlier; None for a new one.
+            sha: The commit it points at.
+        """
+
     def remote(self, repository: RepositoryRef) -> Remote:
         """Where to fetch the repository from."""
 
@@ -198,6 +249,29 @@ class Host(Protocol):
 
         Raises:
             HostError: It did not take it.
+        """
+
+    async def told_deliveries(
+        self, repository: RepositoryRef, *, url: str, since: datetime, until: str | None
+    ) -> Sequence[ToldDelivery]:
+        """What the host has sent to our webhook of this repository, newest first.
+
+        Args:
+            repository: Whose webhook.
+            url: The webhook's address, by which it is found.
+            since: Nothing older, where the host tells times.
+            until: The handle of the newest sending of an earlier call; it and older ones are
+                left out.
+
+        Raises:
+            HostError: It cannot be asked; `permanent` where no webhook leads to that address.
+        """
+
+    async def redeliver(self, repository: RepositoryRef, told: ToldDelivery) -> None:
+        """Have the host send a delivery again.
+
+        Raises:
+            HostError: It will not.
         """
 
     async def check(self) -> HostCheck:

@@ -12,6 +12,7 @@ import json
 import re
 from collections.abc import Mapping
 from typing import Any, NoReturn
+from urllib.parse import urlsplit
 
 from pydantic_core import from_json
 
@@ -196,3 +197,16 @@ def split_ref(name: str) -> tuple[str | None, str | None]:
             short = name.removeprefix(prefix)
             return (short, None) if is_branch else (None, short)
     return None, None
+
+
+def same_address(one: str, other: str) -> bool:
+    """Whether two web addresses lead to the same place: case of the host and a last slash aside."""
+    return _place(one) == _place(other)
+
+
+def _place(address: str) -> tuple[str, str, str] | None:
+    try:
+        parts = urlsplit(address)
+    except ValueError:
+        return None
+    return parts.scheme.lower(), parts.netloc.lower(), parts.path.rstrip("/")

@@ -33,13 +33,29 @@ class MirrorError(LadingError):
     """git could not do what was asked.
 
     `permanent` is true where trying again cannot help; `damaged` where the mirror itself is at
-    fault and has to be made anew.
+    fault and has to be made anew; `refused` where the host does not let us, until somebody has
+    mended the credential.
     """
 
-    def __init__(self, message: str, *, permanent: bool = False, damaged: bool = False) -> None:
+    def __init__(
+        self,
+        message: str,
+        *,
+        permanent: bool = False,
+        damaged: bool = False,
+        refused: bool = False,
+    ) -> None:
         super().__init__(message)
         self.permanent = permanent
         self.damaged = damaged
+        self.refused = refused
+
+
+class RefGoneError(MirrorError):
+    """A branch or tag has been deleted on its host."""
+
+    def __init__(self, ref: str) -> None:
+        super().__init__(f"{ref} has been deleted on the git host", permanent=True)
 
 
 class Done(Value):

@@ -23,6 +23,7 @@ class _Cause(NamedTuple):
     pattern: str
     advice: str
     permanent: bool
+    refused: bool = False
 
 
 _CAUSES = (
@@ -32,6 +33,7 @@ _CAUSES = (
         "the repository was not found: check its name and the host's `url`, and that the "
         "credential may read it",
         permanent=True,
+        refused=True,
     ),
     _Cause(
         r"Authentication failed|could not read (?:Username|Password)|returned error: 40[13]"
@@ -39,6 +41,7 @@ _CAUSES = (
         "the git host refused us: check the host's token or key, and that it may read the "
         "repository",
         permanent=True,
+        refused=True,
     ),
     _Cause(
         r"Host key verification failed",
@@ -102,7 +105,9 @@ def failure(
     for cause in _CAUSES:
         if re.search(cause.pattern, err):
             return MirrorError(
-                f"{what} failed: {cause.advice}. git said: {said}", permanent=cause.permanent
+                f"{what} failed: {cause.advice}. git said: {said}",
+                permanent=cause.permanent,
+                refused=cause.refused,
             )
     return MirrorError(
         f"{what} failed, and is tried again. git said: {said}", damaged=_tells_damage(err)

@@ -107,6 +107,13 @@ def trust(git_dir: Path, remote: Remote) -> Path | None:
     return path
 
 
+def read_ref(git_dir: Path, ref: str) -> str | None:
+    """What a ref that was just written points at: it is a file of its own until it is packed."""
+    with contextlib.suppress(FileNotFoundError):
+        return (git_dir / ref).read_text().strip()
+    return None
+
+
 def unlock(lock: Path) -> None:
     """Remove a lock that a killed git has left: nobody else writes while we have our turn."""
     lock.unlink(missing_ok=True)

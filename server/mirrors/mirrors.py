@@ -8,31 +8,27 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import hashlib
-import os
 import re
 import weakref
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from urllib.parse import urlsplit
+from typing import Any
 
+from pipelines.crashing import reach
 from pipelines.values import Value
 from server.hosts.port import Remote
-from server.mirrors import command, failures, folders, objects
-from server.mirrors.command import MirrorError
+from server.mirrors import asking, command, failures, folders, objects, spelling
+from server.mirrors.command import MirrorError, RefGoneError
 from server.mirrors.objects import CommitInfo, Snapshot
 from server.mirrors.processes import READING, Threads
-from server.mirrors.resolving import Resolved, choose, names
+from server.mirrors.resolving import Head, Pushed, Resolved, choose, names, read_heads
 
-CONNECT_TIMEOUT = 5.0  # seconds
 FETCH_TIMEOUT = 600.0  # seconds; a first fetch of a large repository takes minutes
 DIFF_LIMIT = 32 * 1024 * 1024  # bytes of changed paths
 UNREACHABLE_KEPT = "90.days.ago"
 PACKS_KEPT = 50  # more are rolled up in passing; a look-up goes through all of them
-REF_LIMIT = 1024  # characters
-
-_SHA = re.compile(r"[0-9a-f]{40}(?:[0-9a-f]{24})?")
-_REF = re.compile(
-    r"(?!.*(?:\.\.|@\{|//|/\.|\.lock(?:/|$)))refs/[^\x00-\x20\x7f~^:?*\[\\]+(?<![/.])"
-)
+AHEAD_COMMITS = 10_000  # looked through for those that came along with a fetch
+AHEAD_SNAPSHOTS = 512  # commits described before somebody asks
 
 
 class MirrorKey(Value):
@@ -48,6 +44,15 @@ class MirrorKey(Value):
         return f"{re.sub(r'[^a-z0-9]+', '-', self.host.lower()).strip('-')[:40]}-{digest[:32]}.git"
 
 
+class Wanted(Value):
+    """A commit to be fetched."""
+
+    sha: str
+    ref: str
+    before: str | None = None
+    """Where the ref stood before."""
+
+
 class Mirrors:
     """The mirrors in one folder.
 
@@ -59,6 +64,8 @@ class Mirrors:
         self._folder = folder
         self._fetch_timeout = fetch_timeout
         self._threads = Threads()
+        self._ahead: dict[tuple[Path, str], Snapshot] = {}
+        self._stood: dict[tuple[Path, str, str], dict[str, Head]] = {}
         self._locks: weakref.WeakValueDictionary[str, asyncio.Lock] = weakref.WeakValueDictionary()
 
     def path(self, key: MirrorKey) -> Path:
@@ -83,14 +90,101 @@ class Mirrors:
         Raises:
             MirrorError: The commit could not be fetched, or sha or ref is not what git allows.
         """
-        _check(sha, ref)
-        git_dir = self.path(key)
+        spelling.check(sha, ref)
         async with self._lock(key):
-            if not folders.marked(git_dir, sha):
+            if not folders.marked(self.path(key), sha):
                 await self._fetch_healing(key, remote, sha, ref)
-            if before is not None and _SHA.fullmatch(before) and before.strip("0"):
-                await self._fetch_before(key, remote, before, ref)
-        return git_dir
+            await self._fetch_before(key, remote, before, ref)
+        return self.path(key)
+
+    async def fetch_pushed(
+        self, key: MirrorKey, remote: Remote, *, sha: str, ref: str, before: str | None = None
+    ) -> Pushed:
+        """As :meth:`fetch`, and sees where the branch or tag is by now, in the same call to git.
+
+        Raises:
+            RefGoneError: It has been deleted meanwhile.
+            MirrorError: The commit could not be fetched, or sha or ref is not what git allows.
+        """
+        spelling.check(sha, ref)
+        async with self._lock(key):
+            if folders.marked(self.path(key), sha):
+                head = await self._standing(key, remote, sha, ref)
+            else:
+                head = await self._fetch_healing(key, remote, sha, ref, tip=True)
+            await self._fetch_before(key, remote, before, ref)
+        return Pushed(git_dir=self.path(key), head=head)
+
+    async def _standing(self, key: MirrorKey, remote: Remote, sha: str, ref: str) -> str | None:
+        """Where the branch or tag of a commit that is here stands on the host, if that is known."""
+        known = self._stood.pop((self.path(key), sha, ref), None)
+        try:
+            heads = known if known is not None else await self.heads(key, remote, ref)
+        except MirrorError:
+            return None  # the commit is here: whatever is wrong with the host need not stop it
+        if ref not in heads:
+            raise RefGoneError(ref)
+        return heads[ref].commit
+
+    async def fetch_ahead(self, key: MirrorKey, remote: Remote, wanted: Sequence[Wanted]) -> None:
+        """Fetch and describe many commits at once, as far as that can be done in one go.
+
+        Each ref's last commit is asked for, and usually brings those before it along. What does
+        not come this way comes with :meth:`fetch`, and tells then what is wrong.
+
+        Raises:
+            MirrorError: The host could not be asked.
+        """
+        git_dir = self.path(key)
+        usable = [
+            one for one in wanted if spelling.SHA.fullmatch(one.sha) and spelling.is_ref(one.ref)
+        ]
+        async with self._lock(key):
+            missing = [one for one in usable if not folders.marked(git_dir, one.sha)]
+            if len(missing) > 1:
+                await self._fetch_many(git_dir, key, remote, missing)
+        here = [one for one in usable if folders.marked(git_dir, one.sha)]
+        if len(here) > 1:
+            await self._describe_ahead(git_dir, [one.sha for one in here])
+            heads = await self.heads(key, remote, *dict.fromkeys(one.ref for one in here))
+            self._stood |= {(git_dir, one.sha, one.ref): heads for one in here}
+            _shorten(self._stood)
+
+    async def _fetch_many(
+        self, git_dir: Path, key: MirrorKey, remote: Remote, missing: Sequence[Wanted]
+    ) -> None:
+        tips = {one.ref: one.sha for one in missing}
+        if not folders.exists(git_dir):
+            await asyncio.to_thread(folders.create, git_dir, len(missing[0].sha))
+        await asking.knock(remote)
+        done = await self._fetch(key, remote, {_ours(ref): sha for ref, sha in tips.items()})
+        if done.code != 0:
+            raise failures.failure(
+                "fetching the repository", done.err, url=remote.url, secrets=remote.env
+            )
+        for sha in tips.values():
+            folders.mark(git_dir, sha)
+        befores = {one.before for one in missing} - {one.sha for one in missing}
+        known = [f"^{sha}" for sha in befores if sha is not None and spelling.SHA.fullmatch(sha)]
+        between = await self._read(
+            git_dir,
+            *("rev-list", "--ignore-missing", f"--max-count={AHEAD_COMMITS}"),
+            *(*tips.values(), *known, "--"),
+            limit=AHEAD_COMMITS * 65,
+        )
+        found = frozenset(between.out.decode("ascii", "replace").split())
+        for one in missing:
+            if one.sha in found:  # what a whole commit stands on is whole
+                folders.mark(git_dir, one.sha)
+        await self._roll_up(git_dir)
+
+    async def _describe_ahead(self, git_dir: Path, shas: Sequence[str]) -> None:
+        described = await self._threads.do(
+            READING, lambda stop: objects.describe_many(stop, git_dir, shas)
+        )
+        for sha, snapshot in described.items():
+            self._ahead[git_dir, sha] = snapshot
+        _shorten(self._ahead)
 
     async def resolve(
         self,
@@ -112,37 +206,46 @@ class Mirrors:
             MirrorError: There is no such name, or the host cannot be asked.
         """
         name = name or default_branch or "main"
-        if _SHA.fullmatch(name):
+        if spelling.SHA.fullmatch(name):
             return Resolved(sha=name, ref=f"refs/heads/{default_branch or 'main'}")
         wanted = names(name)
-        if not all(map(_REF.fullmatch, wanted)):
-            raise MirrorError(f"{name[:80]!r} is no name that git allows", permanent=True)
-        git_dir = await self._nothing()
-        await _reach(remote)
-        done = await command.run(
+        listing = await asking.listing(
             self._threads,
-            git_dir,
-            *("ls-remote", "--quiet", "--", remote.url, *wanted, f"{wanted[-1]}^{{}}"),
-            env=command.environment(remote.protocols, remote.env, folders.trust(git_dir, remote)),
-            limit=1024 * 1024,
+            self._folder,
+            remote,
             lane=key.host,
+            wanted=(*wanted, f"{wanted[-1]}^{{}}"),
         )
-        if done.code != 0:
-            raise failures.failure(
-                "asking for the branch", done.err, url=remote.url, secrets=remote.env
-            )
-        return choose(name, done.out.decode("utf-8", "replace"))
+        return choose(name, listing)
 
-    async def _nothing(self) -> Path:
-        """A repository with our settings and no objects, to ask from.
+    async def heads(self, key: MirrorKey, remote: Remote, *refs: str) -> dict[str, Head]:
+        """What branches and tags point at on the host now, by full ref; all of them, or some.
 
-        The mirror itself may not be there yet, and what kind of ids it needs is not known before
-        its first commit is.
+        Raises:
+            MirrorError: The host cannot be asked.
         """
-        nothing = self._folder / "nothing.git"
-        if not folders.exists(nothing):
-            await asyncio.to_thread(folders.create, nothing, 40)
-        return nothing
+        wanted = [name for ref in refs for name in (ref, f"{ref}^{{}}")]
+        listing = await asking.listing(
+            self._threads,
+            self._folder,
+            remote,
+            lane=key.host,
+            wanted=wanted or asking.BRANCHES_AND_TAGS,
+        )
+        return read_heads(listing)
+
+    async def head(self, key: MirrorKey, remote: Remote, ref: str) -> str | None:
+        """The commit that a ref of any kind stands at on the host now; None where it is gone.
+
+        Raises:
+            MirrorError: The host cannot be asked, or it is no ref's name.
+        """
+        wanted = (ref, f"{ref}^{{}}")
+        listing = await asking.listing(
+            self._threads, self._folder, remote, lane=key.host, wanted=wanted
+        )
+        refs = {name: sha for sha, _, name in (x.partition("\t") for x in listing.splitlines())}
+        return refs.get(f"{ref}^{{}}", refs.get(ref))
 
     async def changed(
         self, git_dir: Path, before: str | None, sha: str, *, from_merge_base: bool = False
@@ -158,13 +261,13 @@ class Mirrors:
         Returns:
             None where it cannot be known: `before` is zeros, gone, or shares no history.
         """
-        if before is None or not _SHA.fullmatch(before) or not before.strip("0"):
+        if before is None or not spelling.SHA.fullmatch(before) or not before.strip("0"):
             return None
-        _check(sha)
+        spelling.check(sha)
         if from_merge_base:
             base = await self._read(git_dir, "merge-base", before, sha, limit=1024)
             before = base.out.decode("ascii", "replace").strip()
-            if base.code != 0 or not _SHA.fullmatch(before):
+            if base.code != 0 or not spelling.SHA.fullmatch(before):
                 return None
         done = await self._read(
             git_dir, "diff-tree", "-r", "-z", "--name-only", "--no-renames", before, sha, "--",
@@ -174,13 +277,25 @@ class Mirrors:
             return None
         return frozenset(path.decode("utf-8", "replace") for path in done.out.split(b"\0") if path)
 
+    async def is_ancestor(self, git_dir: Path, sha: str, of: str) -> bool:
+        """Whether a commit is in another's history, or is that commit itself.
+
+        False also where one of the two is not here.
+        """
+        spelling.check(sha)
+        spelling.check(of)
+        done = await self._read(git_dir, "merge-base", "--is-ancestor", sha, of, limit=1024)
+        return done.code == 0
+
     async def describe(self, git_dir: Path, sha: str) -> Snapshot:
         """The commit and its definitions, in one git process.
 
         Raises:
             MirrorError: There is no such commit here, or it cannot be read.
         """
-        _check(sha)
+        spelling.check(sha)
+        if (known := self._ahead.pop((git_dir, sha), None)) is not None:
+            return known
         try:
             return await self._threads.do(
                 READING, lambda stop: objects.describe(stop, git_dir, sha)
@@ -230,22 +345,30 @@ class Mirrors:
         env = command.environment()
         return await command.run(self._threads, git_dir, *arguments, env=env, limit=limit)
 
-    async def _fetch_healing(self, key: MirrorKey, remote: Remote, sha: str, ref: str) -> None:
+    async def _fetch_healing(
+        self, key: MirrorKey, remote: Remote, sha: str, ref: str, *, tip: bool = False
+    ) -> str | None:
         """Fetch; once more into a new mirror where this one turns out damaged."""
         try:
-            await self._fetch_into(key, remote, sha, ref)
+            return await self._fetch_into(key, remote, sha, ref, tip=tip)
         except MirrorError as error:
             if not error.damaged:
                 raise
             await asyncio.to_thread(folders.discard, self.path(key))
-            await self._fetch_into(key, remote, sha, ref)
+            return await self._fetch_into(key, remote, sha, ref, tip=tip)
 
-    async def _fetch_into(self, key: MirrorKey, remote: Remote, sha: str, ref: str) -> None:
+    async def _fetch_into(
+        self, key: MirrorKey, remote: Remote, sha: str, ref: str, *, tip: bool
+    ) -> str | None:
+        """Fetch a commit; with `tip` also where its branch is, which is given back."""
         git_dir = self.path(key)
         if not folders.exists(git_dir):
             await asyncio.to_thread(folders.create, git_dir, len(sha))
-        await _reach(remote)
-        done = await self._fetch_one(key, remote, sha, ref)
+        await asking.knock(remote)
+        done = await self._fetch_one(key, remote, sha, ref, tip=tip)
+        if tip and done.code != 0 and f"find remote ref {ref}" in done.err:
+            raise RefGoneError(ref)
+        head = folders.read_ref(git_dir, _tip(ref)) if tip and done.code == 0 else None
         if done.code != 0 and re.search(r"unadvertised|not our ref", done.err):
             # The host gives only what a ref points at: the branch, if it still holds the commit.
             done = await self._fetch_one(key, remote, ref, ref)
@@ -255,8 +378,10 @@ class Mirrors:
             raise failures.failure(
                 "fetching the repository", done.err, url=remote.url, secrets=remote.env
             )
+        reach("mirrors.fetched")
         folders.mark(git_dir, sha)
         await self._roll_up(git_dir)
+        return head if ref.startswith("refs/heads/") else None  # a tag's own object is no commit
 
     async def _roll_up(self, git_dir: Path) -> None:
         """Now and then make one pack of the many small ones, which is quick: one comes a fetch.
@@ -276,8 +401,12 @@ class Mirrors:
                 permanent=True,
             )
 
-    async def _fetch_before(self, key: MirrorKey, remote: Remote, before: str, ref: str) -> None:
+    async def _fetch_before(
+        self, key: MirrorKey, remote: Remote, before: str | None, ref: str
+    ) -> None:
         """Usually an ancestor, and here already; gone for good after a forced push."""
+        if before is None or not spelling.SHA.fullmatch(before) or not before.strip("0"):
+            return
         git_dir = self.path(key)
         if folders.marked(git_dir, before):
             return
@@ -288,18 +417,24 @@ class Mirrors:
                 folders.mark(git_dir, before)
 
     async def _fetch_one(
-        self, key: MirrorKey, remote: Remote, wanted: str, ref: str
+        self, key: MirrorKey, remote: Remote, wanted: str, ref: str, *, tip: bool = False
+    ) -> command.Done:
+        wants = {_ours(ref): wanted} | ({_tip(ref): ref} if tip else {})
+        return await self._fetch(key, remote, wants)
+
+    async def _fetch(
+        self, key: MirrorKey, remote: Remote, wants: Mapping[str, str]
     ) -> command.Done:
         """One `git fetch`. A ref of our own keeps what was fetched alive, one for each theirs."""
         git_dir = self.path(key)
-        ours = f"refs/lading/{hashlib.sha256(ref.encode()).hexdigest()[:32]}"
-        folders.unlock(git_dir / f"{ours}.lock")
+        for ours in wants:
+            folders.unlock(git_dir / f"{ours}.lock")
         return await command.run(
             self._threads,
             git_dir,
             *("fetch", "--quiet", "--no-tags", "--no-write-fetch-head", "--no-auto-gc"),
             *("--no-show-forced-updates", "--no-recurse-submodules", "--"),
-            *(remote.url, f"+{wanted}:{ours}"),
+            *(remote.url, *(f"+{theirs}:{ours}" for ours, theirs in wants.items())),
             env=command.environment(remote.protocols, remote.env, folders.trust(git_dir, remote)),
             limit=65536,
             timeout=self._fetch_timeout,
@@ -307,28 +442,15 @@ class Mirrors:
         )
 
 
-def _check(sha: str, ref: str | None = None) -> None:
-    if not _SHA.fullmatch(sha):
-        raise MirrorError(f"{sha[:80]!r} is no commit id: it has 40 or 64 digits", permanent=True)
-    if ref is not None and (len(ref) > REF_LIMIT or not _REF.fullmatch(ref)):
-        raise MirrorError(f"{ref[:80]!r} is no ref name that git allows", permanent=True)
+def _shorten(known: dict[Any, Any]) -> None:
+    """Forget what was found ahead longest ago: nobody may ever ask for it."""
+    while len(known) > AHEAD_SNAPSHOTS:
+        del known[next(iter(known))]
 
 
-async def _reach(remote: Remote) -> None:
-    """See whether the host takes connections: git itself would wait for minutes.
+def _ours(ref: str) -> str:
+    return f"refs/lading/{hashlib.sha256(ref.encode()).hexdigest()[:32]}"
 
-    git limits how slowly a host may send (`http.lowSpeedTime`), but has no limit for connecting;
-    ssh has its own.
-    """
-    parts = urlsplit(remote.url)
-    if parts.scheme not in {"http", "https"} or any(map(os.environ.get, command.PROXIES)):
-        return
-    try:
-        async with asyncio.timeout(CONNECT_TIMEOUT):
-            _, writer = await asyncio.open_connection(
-                parts.hostname, parts.port or (443 if parts.scheme == "https" else 80)
-            )
-    except (OSError, TimeoutError) as error:
-        reason = str(error) or f"no answer within {CONNECT_TIMEOUT:.0f} s"
-        raise failures.failure("fetching the repository", f"Failed to connect: {reason}") from None
-    writer.close()
+
+def _tip(ref: str) -> str:
+    return _ours(ref).replace("/lading/", "/lading-tips/")

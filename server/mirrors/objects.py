@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import re
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import NamedTuple
@@ -22,6 +22,7 @@ DEFINITION_LIMIT = 1024 * 1024  # bytes of one file
 DEFINITIONS_LIMIT = 100  # files
 COMMIT_LIMIT = 1024 * 1024  # bytes
 TREE_LIMIT = 8 * 1024 * 1024  # bytes of one folder's listing
+AHEAD_LIMIT = 32 * 1024  # bytes of a commit's definitions that are kept before they are asked for
 _REGULAR = frozenset({b"100644", b"100755", b"100664"})
 _PERSON = re.compile(rb"^(?P<name>[^<]*)<(?P<email>[^>]*)> (?P<seconds>-?\d+)")
 
@@ -155,24 +156,44 @@ def describe(stop: int, git_dir: Path, sha: str) -> Snapshot:
         too_large.add(found)
 
 
+def describe_many(stop: int, git_dir: Path, shas: Sequence[str]) -> dict[str, Snapshot]:
+    """Many commits in one conversation, up to the first that is not as most are.
+
+    Those that are missing in the answer are for :func:`describe`.
+    """
+    found: dict[str, Snapshot] = {}
+    with contextlib.suppress(MirrorError, TimeoutError), _batch(stop, git_dir) as batch:
+        for sha in shas:
+            snapshot = _snapshot(batch, sha, frozenset())
+            if not isinstance(snapshot, Snapshot):
+                break
+            if sum(map(len, snapshot.definitions.values())) <= AHEAD_LIMIT:
+                found[sha] = snapshot
+    return found
+
+
 def _attempt(stop: int, git_dir: Path, sha: str, too_large: set[str]) -> Snapshot | str:
     """The snapshot, or the path of a file that is too large and shall be left out."""
     with _batch(stop, git_dir) as batch:
-        peeled, commit, root = _commit(batch, sha)
-        paths = _candidates(batch, root, len(peeled) // 2)
-        unreadable = {path: reason for path, reason in paths.items() if isinstance(reason, str)}
-        definitions: dict[str, bytes] = {}
-        for path, entry in paths.items():
-            if isinstance(entry, str):
-                continue
-            if path in too_large:
-                unreadable[path] = f"is larger than {DEFINITION_LIMIT // 1024} KiB"
-                continue
-            try:
-                _, definitions[path] = batch.get(entry.sha, DEFINITION_LIMIT, _hole(path))
-            except _TooLargeError:
-                return path
-        return Snapshot(sha=peeled, commit=commit, definitions=definitions, unreadable=unreadable)
+        return _snapshot(batch, sha, too_large)
+
+
+def _snapshot(batch: _Batch, sha: str, too_large: Collection[str]) -> Snapshot | str:
+    peeled, commit, root = _commit(batch, sha)
+    paths = _candidates(batch, root, len(peeled) // 2)
+    unreadable = {path: reason for path, reason in paths.items() if isinstance(reason, str)}
+    definitions: dict[str, bytes] = {}
+    for path, entry in paths.items():
+        if isinstance(entry, str):
+            continue
+        if path in too_large:
+            unreadable[path] = f"is larger than {DEFINITION_LIMIT // 1024} KiB"
+            continue
+        try:
+            _, definitions[path] = batch.get(entry.sha, DEFINITION_LIMIT, _hole(path))
+        except _TooLargeError:
+            return path
+    return Snapshot(sha=peeled, commit=commit, definitions=definitions, unreadable=unreadable)
 
 
 def _hole(what: str) -> MirrorError:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from pipelines.values import Value
 from server.mirrors.command import MirrorError
 
@@ -17,6 +19,32 @@ class Resolved(Value):
     """Where the commit can be fetched."""
     branch: str | None = None
     tag: str | None = None
+
+
+class Head(Value):
+    """What a branch or tag points at."""
+
+    object: str
+    """The ref's own object: for an annotated tag the tag's."""
+    commit: str
+
+
+class Pushed(Value):
+    """A commit that was pushed, and is here."""
+
+    git_dir: Path
+    head: str | None
+    """Where its branch is by now; None where that is not known, and for tags."""
+
+
+def read_heads(listing: str) -> dict[str, Head]:
+    """Branches and tags by full ref, from what `git ls-remote` printed: lines of id, tab, ref."""
+    refs = {ref: sha for sha, _, ref in (line.partition("\t") for line in listing.splitlines())}
+    return {
+        ref: Head(object=sha, commit=refs.get(f"{ref}^{{}}", sha))
+        for ref, sha in refs.items()
+        if ref.startswith((_BRANCH, _TAG)) and not ref.endswith("^{}")
+    }
 
 
 def names(name: str) -> tuple[str, str]:

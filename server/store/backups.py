@@ -95,7 +95,7 @@ def restore(source: Path, database: Path, *, at: datetime, least_run: int) -> Re
         RestoreError: The file is none that can be used, or could not be put in place.
     """
     _refuse_unusable(source, database)
-    kept = _free_name(database, at)
+    kept = free_name(database.with_name(f"{database.name}.{at:%Y%m%dT%H%M%SZ}"))
     database.parent.mkdir(parents=True, exist_ok=True)
     there = database.exists()
     try:
@@ -114,9 +114,8 @@ def restore(source: Path, database: Path, *, at: datetime, least_run: int) -> Re
     return Restored(kept=kept if there else None)
 
 
-def _free_name(database: Path, at: datetime) -> Path:
-    """A dated name beside the database that nothing has: two restores may fall into one second."""
-    dated = database.with_name(f"{database.name}.{at:%Y%m%dT%H%M%SZ}")
+def free_name(dated: Path) -> Path:
+    """A name that nothing has yet: two copies may fall into one second."""
     free = dated
     for number in itertools.count(2):
         if not free.exists():

@@ -3,6 +3,9 @@
 On SQLite with `synchronous=FULL` a commit waits for the disk, so the writer thread takes every
 verb that waits and commits them together. Verbs touch nothing but their connection: when one of a
 group fails, the group is rolled back and each verb runs once more in a transaction of its own.
+
+While somebody else holds the database, each write waits for so long as was promised to whoever
+asked for it, and is then told so; the promise counts from the asking.
 """
 
 from __future__ import annotations
@@ -12,17 +15,22 @@ import contextlib
 import queue
 import sqlite3
 import threading
+import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Concatenate, Generic, ParamSpec, TypeVar
 
 import sqlalchemy as sa
+import structlog
 from sqlalchemy import event
 from sqlalchemy.engine import Connection, Engine
 
+from pipelines.crashing import reach
 from pipelines.problems import LadingError
+
+log = structlog.get_logger(__name__)
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -33,11 +41,13 @@ BatchVerb = Callable[[Connection, Sequence[Item]], Sequence[T]]
 
 GROUP = 256  # verbs in one commit at most: bounds the time a single one waits
 READERS = 4
-BUSY_MS = 8_000  # less than the 10 s in which GitHub wants its answer
+PATIENCE = 8.0  # seconds that a write waits; less than the 10 s in which GitHub wants its answer
+_AGAIN = 2.0  # seconds between two tries of a write that must come to pass
+_LEAST = 0.05  # seconds that a write waits for the database, however long it has waited for us
 
 
 class DatabaseBusyError(LadingError):
-    """The database cannot take a write now: locked, or the disk is full."""
+    """The database cannot be used now: locked, or the disk is full."""
 
 
 @dataclass(slots=True)
@@ -48,6 +58,7 @@ class _Job(Generic[T]):
     item: Any
     future: asyncio.Future[T]
     batched: bool
+    since: float = field(default_factory=time.monotonic)
 
 
 class Database:
@@ -55,11 +66,14 @@ class Database:
 
     Args:
         url: SQLAlchemy URL; `sqlite:///…` today.
+        patience: Seconds that a write waits while somebody else holds the database.
     """
 
-    def __init__(self, url: str) -> None:
-        self._writing = _engine(url, begin="BEGIN IMMEDIATE", connections=2)
-        self._reading = _engine(url, begin="BEGIN", connections=READERS)
+    def __init__(self, url: str, *, patience: float = PATIENCE) -> None:
+        self._patience = self._waits = patience
+        self._closing = threading.Event()
+        self._writing = _engine(url, begin="BEGIN IMMEDIATE", connections=2, patience=patience)
+        self._reading = _engine(url, begin="BEGIN", connections=READERS, patience=patience)
         self._jobs: queue.SimpleQueue[_Job[Any] | None] = queue.SimpleQueue()
         self._pool = ThreadPoolExecutor(READERS, thread_name_prefix="store-read")
         self._writer = threading.Thread(target=self._write_loop, name="store-write", daemon=True)
@@ -72,6 +86,19 @@ class Database:
             DatabaseBusyError: Locked for longer than 8 s, or no space left.
         """
         return await self.post(verb, *args, **kwargs)
+
+    async def write_patiently(self, verb: Verb[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """Like `write`, again and again until it is on disk: for what has happened already.
+
+        A status that a host has taken, or a step that has ended, cannot be taken back because the
+        database was locked or its disk full just then.
+        """
+        while True:
+            try:
+                return await self.write(verb, *args, **kwargs)
+            except DatabaseBusyError as error:
+                log.warning("what happened is written down later", why=str(error))
+                await asyncio.sleep(_AGAIN)
 
     def post(self, verb: Verb[P, T], *args: P.args, **kwargs: P.kwargs) -> asyncio.Future[T]:
         """Like `write`, in the order of the calls; the future is done when it is on disk."""
@@ -86,12 +113,19 @@ class Database:
         return await self._submit(_Job[T](verb=verb, item=item, future=_future(), batched=True))
 
     async def read(self, verb: Verb[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-        """Run a verb that changes nothing."""
+        """Run a verb that changes nothing.
+
+        Raises:
+            DatabaseBusyError: The database cannot be read now.
+        """
         loop = asyncio.get_running_loop()
 
         def call() -> T:
-            with self._reading.connect() as conn:
-                return verb(conn, *args, **kwargs)
+            try:
+                with self._reading.connect() as conn:
+                    return verb(conn, *args, **kwargs)
+            except sa.exc.OperationalError as error:
+                raise DatabaseBusyError(f"the database cannot be read now: {error.orig}") from error
 
         return await loop.run_in_executor(self._pool, call)
 
@@ -102,6 +136,7 @@ class Database:
 
     def close(self) -> None:
         """Finish what waits and close every connection."""
+        self._closing.set()
         self._jobs.put(None)
         self._writer.join()
         self._pool.shutdown()
@@ -138,10 +173,15 @@ class Database:
                 return
 
     def _commit(self, conn: Connection, group: list[_Job[Any]]) -> None:
+        self._limit_wait(conn, since=group[0].since)
         try:
             with conn.begin():
                 results = list(_run_group(conn, group))
+                reach("store.committing")
         except Exception as error:  # noqa: BLE001 - handed to the callers below
+            if _is_locked(error):
+                self._commit_later(conn, group, _translated(error))
+                return
             if len(group) == 1:
                 _settle([(group[0], None, _translated(error))])
                 return
@@ -149,6 +189,26 @@ class Database:
                 self._commit(conn, [job])
             return
         _settle([(job, result, None) for job, result in results])
+
+    def _limit_wait(self, conn: Connection, *, since: float) -> None:
+        """Wait for whoever holds the database only for what is left of the oldest's patience."""
+        waited = time.monotonic() - since
+        wait = self._patience if waited < _LEAST else max(self._patience - waited, _LEAST)
+        if wait != self._waits:
+            conn.connection.cursor().execute(f"PRAGMA busy_timeout={round(wait * 1000)}")
+            self._waits = wait
+
+    def _commit_later(self, conn: Connection, group: list[_Job[Any]], error: Exception) -> None:
+        """Somebody else holds the database: give up what has waited long enough, try the rest."""
+        latest = time.monotonic() - self._patience + _LEAST
+        overdue = [job for job in group if job.since <= latest or self._closing.is_set()]
+        _settle([(job, None, error) for job in overdue])
+        rest = [job for job in group if job not in overdue]
+        if not rest:
+            return
+        if not overdue:  # refused without having waited
+            self._closing.wait(_LEAST)
+        self._commit(conn, rest)
 
 
 def _future() -> asyncio.Future[Any]:
@@ -186,19 +246,27 @@ def _settle(results: list[tuple[_Job[Any], Any, BaseException | None]]) -> None:
             loop.call_soon_threadsafe(set_all, entries)
 
 
+def _is_locked(error: Exception) -> bool:
+    """Whether somebody else holds the database, so that no verb of a group can be written."""
+    if not isinstance(error, sa.exc.OperationalError):
+        return False
+    code = getattr(error.orig, "sqlite_errorcode", None)
+    return code is not None and code & 0xFF == sqlite3.SQLITE_BUSY
+
+
 def _translated(error: Exception) -> Exception:
     if isinstance(error, sa.exc.OperationalError) and isinstance(error.orig, sqlite3.Error):
         return DatabaseBusyError(f"the database cannot take a write now: {error.orig}")
     return error
 
 
-def _engine(url: str, *, begin: str, connections: int) -> Engine:
+def _engine(url: str, *, begin: str, connections: int, patience: float) -> Engine:
     engine = sa.create_engine(
         url,
         poolclass=sa.pool.QueuePool,
         pool_size=connections,
         max_overflow=0,
-        connect_args={"check_same_thread": False, "timeout": BUSY_MS / 1000},
+        connect_args={"check_same_thread": False, "timeout": patience},
     )
 
     @event.listens_for(engine, "connect")

@@ -13,6 +13,18 @@ from server.store.rows import ImageVersionRow, RunRow
 from server.store.tables import image_versions, repositories
 
 
+def is_kept(version: sa.FromClause) -> sa.ColumnElement[bool]:  # noqa: ARG001 - see below
+    """Whether a version's row, and with it its run, must stay whatever its age.
+
+    Every version does for now. Channels will say here which: what a channel points at, and what
+    it may be rolled back to, is never removed.
+
+    Args:
+        version: `image_versions`, or an alias of it.
+    """
+    return sa.true()
+
+
 def add_image_version(
     conn: Connection, *, run: RunRow, attempt: int, step: str, pushed: Pushed, at: datetime
 ) -> None:

@@ -32,6 +32,15 @@ def remember_repository(
     return RepositoryRow(**row._mapping)  # noqa: SLF001 - the documented name of a row's mapping
 
 
+def repository_of(conn: Connection, *, host: str, external_id: str) -> RepositoryRow | None:
+    """The repository of that id on its host."""
+    query = sa.select(repositories).where(
+        repositories.c.host == host, repositories.c.external_id == external_id
+    )
+    row = conn.execute(query).one_or_none()
+    return None if row is None else RepositoryRow(**row._mapping)  # noqa: SLF001
+
+
 def repository(conn: Connection, id: int) -> RepositoryRow | None:  # noqa: A002
     """One repository."""
     row = conn.execute(sa.select(repositories).where(repositories.c.id == id)).one_or_none()

@@ -11,6 +11,7 @@ from pipelines.events import Event, EventKind
 from pipelines.plan import Plan
 from pipelines.problems import Problem
 from pipelines.progress import Outcome, State
+from pipelines.uptime import Uptime
 from pipelines.values import Value
 from server.hosts.port import RepositoryRef, StatusState
 
@@ -34,6 +35,23 @@ class DecisionOutcome(StrEnum):
     """A definition or the delivery itself could not be used."""
 
 
+class Found(StrEnum):
+    """How a delivery was found that did not come by itself."""
+
+    LISTED = "listed"
+    """The host's own list told that it failed, and the host was asked to send it again."""
+    HEADS = "heads"
+    """A branch or tag head had changed and no webhook told of it: we wrote it ourselves."""
+
+    @property
+    def sentence(self) -> str:
+        """For people."""
+        return {
+            Found.LISTED: "found in the host's own list, and sent again at our request",
+            Found.HEADS: "found by comparing branch heads: no webhook came",
+        }[self]
+
+
 class NewDelivery(Value):
     """A delivery as received."""
 
@@ -44,6 +62,16 @@ class NewDelivery(Value):
     headers: dict[str, str]
     body: bytes
     received_at: AwareDatetime
+    repository: str | None = None
+    """The repository's id on its host, as the door read it; None where it names none."""
+    found: Found | None = None
+
+
+class Lane(Value):
+    """Deliveries of one repository: they are read one after the other, in their order."""
+
+    host: str
+    repository: str | None
 
 
 class DeliveryRow(NewDelivery):
@@ -52,6 +80,8 @@ class DeliveryRow(NewDelivery):
     state: DeliveryState
     tries: int
     error: str | None
+    emptied_at: AwareDatetime | None = None
+    """When its headers and body were removed, for their age; None: they are kept."""
 
 
 class PipelineDecision(Value):
@@ -78,6 +108,10 @@ class DecisionRow(Value):
     pipelines: tuple[PipelineDecision, ...]
     duplicate_of: int | None
     decided_at: AwareDatetime
+    ref: str | None
+    """What it is about; also where nothing is built and there is no event."""
+    sha: str | None
+    """None for a ref that was deleted."""
 
 
 class RepositoryRow(Value):
@@ -90,6 +124,8 @@ class RepositoryRow(Value):
     default_branch: str | None
     private: bool
     created_at: AwareDatetime
+    heads_at: AwareDatetime | None = None
+    """When its branch and tag heads were looked at the last time; None: never."""
 
     @property
     def ref(self) -> RepositoryRef:
@@ -135,6 +171,10 @@ class RunRow(Value):
     created_at: AwareDatetime
     started_at: AwareDatetime | None
     ended_at: AwareDatetime | None
+    group_key: str | None
+    """The same for the runs it takes turns with; None: it takes turns with none."""
+    group_ref: str | None
+    """The branch, tag or pull request on which newer runs of the group may supersede it."""
 
     @property
     def context(self) -> str:
@@ -155,6 +195,58 @@ class AttemptRow(Value):
     ended_at: AwareDatetime | None
     cancelled_at: AwareDatetime | None
     cancelled_by: str | None
+    group_key: str | None
+    superseded_by: int | None
+    """The run that took its place."""
+    output_removed_at: AwareDatetime | None = None
+    """When its steps' output was removed, for its age; None: it is kept."""
+
+    @property
+    def why_cancelled(self) -> str | None:
+        """In words, why it was asked to stop; None where it was not."""
+        if self.cancelled_at is None:
+            return None
+        if self.superseded_by is not None:
+            return f"superseded by run {self.superseded_by}"
+        return f"cancelled by {self.cancelled_by}"
+
+
+class Rival(Value):
+    """A run of the same group for the same branch, tag or pull request."""
+
+    run: int
+    event: Event
+
+
+COUNTED = 1001
+"""Of a longer line nobody needs the length, and counting it for each newcomer takes long."""
+
+
+class Turn(Value):
+    """What an attempt that waits must let go before it."""
+
+    group: str
+    run: int
+    """The first in line: it runs, or will run next."""
+    ahead: int
+    """How many of the group come before it, the first in line included; at most `COUNTED`."""
+
+    @property
+    def sentence(self) -> str:
+        """In words."""
+        or_more = " or" if self.ahead >= COUNTED else ""
+        more = f", and {self.ahead - 1}{or_more} more before it" if self.ahead > 1 else ""
+        return f"waits for run {self.run} of group {self.group}{more}"
+
+
+class Queued(Value):
+    """An attempt that waits, and for what."""
+
+    run: RunRow
+    attempt: int
+    since: AwareDatetime
+    turn: Turn | None
+    """None: nothing but a slot."""
 
 
 class StepRow(Value):
@@ -172,6 +264,15 @@ class StepRow(Value):
     running_at: AwareDatetime | None
     ended_at: AwareDatetime | None
     outcome: Outcome | None
+    started_uptime: Uptime | None
+    """When it started, on a clock that nobody sets; None where an older Lading started it."""
+    carried_from: int | None
+    """The attempt that did it, where that is an earlier one."""
+
+    @property
+    def done_in(self) -> int:
+        """The attempt that has its output."""
+        return self.attempt if self.carried_from is None else self.carried_from
 
 
 class ImageVersionRow(Value):
@@ -214,6 +315,42 @@ class StatusRow(Value):
     changed_at: AwareDatetime
     tries: int
     error: str | None
+    waits_since: AwareDatetime | None
+    """When `due_at` was set; None where an older Lading set it."""
+
+
+class PauseKind(StrEnum):
+    """Why a host, or one repository of it, is left alone for a while."""
+
+    QUIET = "quiet"
+    """The host asked for it (`Retry-After`, a rate limit): nothing is asked of it."""
+    REFUSED = "refused"
+    """The token was refused: no status is posted."""
+    HOOKS = "hooks"
+    """The host's list of deliveries cannot be read."""
+    FETCH = "fetch"
+    """git was refused: heads are not compared."""
+
+
+class PauseRow(Value):
+    """A host or a repository that is left alone for a while."""
+
+    host: str
+    repository: int
+    """0: the whole host."""
+    full_name: str | None
+    kind: PauseKind
+    reason: str
+    since: AwareDatetime
+    until: AwareDatetime
+    """When it is tried again."""
+    statuses: int
+    """Commit statuses that wait for that."""
+
+    @property
+    def of(self) -> str:
+        """What is left alone, for people: `github`, `acme/web on github`."""
+        return self.host if self.full_name is None else f"{self.full_name} on {self.host}"
 
 
 class TokenRow(Value):
@@ -267,3 +404,13 @@ class SecretRow(Bounds):
     changed_by: str
     created_at: AwareDatetime
     changed_at: AwareDatetime
+
+
+class TallyRow(Value):
+    """How often something has happened, over all restarts."""
+
+    name: str
+    count: int
+    last_at: AwareDatetime
+    note: str
+    """What the last time was about, in words; often empty."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -16,6 +16,7 @@ from pipelines.progress import (
     State,
     StepEnded,
     StepReady,
+    StepRenewed,
     StepRunning,
     StepStarted,
 )
@@ -24,6 +25,30 @@ from server.store.rows import AttemptRow, NewRun, RunRow, StepRow
 from server.store.tables import Instant, attempts, repositories, runs, steps
 
 _ACTIVE = (State.WAITING, State.RUNNING)
+
+# Made once: a burst of pushes says each for every one, and making it costs more than its work.
+_SUPERSEDE = (
+    sa.update(attempts)
+    .where(
+        attempts.c.run == sa.bindparam("stopped"),
+        attempts.c.number
+        == sa.select(runs.c.attempt).where(runs.c.id == sa.bindparam("stopped")).scalar_subquery(),
+        attempts.c.state.in_(_ACTIVE),
+        attempts.c.cancelled_at.is_(None),
+    )
+    .values(cancelled_at=sa.bindparam("at"), superseded_by=sa.bindparam("by"))
+    .returning(*attempts.c)
+)
+_STOPPED = (attempts.c.run == sa.bindparam("stopped"), attempts.c.number == sa.bindparam("which"))
+_END_WAITING = sa.update(attempts).where(*_STOPPED)
+_END_WAITING_STEPS = sa.update(steps).where(
+    steps.c.run == sa.bindparam("stopped"),
+    steps.c.attempt == sa.bindparam("which"),
+    steps.c.state == State.WAITING,
+)
+_END_RUN = sa.update(runs).where(
+    runs.c.id == sa.bindparam("stopped"), runs.c.attempt == sa.bindparam("which")
+)
 
 
 def add_run(
@@ -34,6 +59,7 @@ def add_run(
     A run without a plan has ended before it began: its state is `error`.
     """
     broken = new.plan is None
+    group = group_key(repository, new.plan)
     inserted = conn.execute(
         sa.insert(runs).values(
             repository=repository,
@@ -51,22 +77,43 @@ def add_run(
             sentence=new.sentence,
             created_at=at,
             ended_at=at if broken else None,
+            group_key=group,
+            group_ref=event.moved_ref if group else None,
         )
     )
     run = new_key(inserted)
-    _add_attempt(conn, run, 1, new.plan, reason=str(event.kind), at=at)
+    _add_attempt(conn, run, 1, new.plan, group=group, reason=str(event.kind), at=at)
     if broken:
         _end_attempt(conn, run, 1, state=State.ERROR, sentence=new.sentence, at=at)
     return run
 
 
-def add_attempt(conn: Connection, run: int, *, reason: str, at: datetime) -> int | None:
-    """Start a new attempt of a run that has ended; None while it has not, or where no plan is."""
+def group_key(repository: int, plan: Plan | None) -> str | None:
+    """Groups are a repository's own: strangers who choose the same name share nothing."""
+    return None if plan is None or plan.group is None else f"{repository}/{plan.group.name}"
+
+
+def add_attempt(
+    conn: Connection, run: int, after: int, *, reason: str, at: datetime, keep: Collection[str] = ()
+) -> int | None:
+    """Start a new attempt of a run that has ended; None while it has not, or where no plan is.
+
+    Args:
+        conn: The connection.
+        run: The run's number.
+        after: The newest attempt; None is the answer, too, where that is another one by now.
+        reason: Why, in words.
+        at: Now.
+        keep: Keys of steps that passed in it and are carried over.
+    """
     row = conn.execute(sa.select(runs).where(runs.c.id == run)).one_or_none()
-    if row is None or row.plan is None or not State(row.state).ended:
+    if row is None or row.plan is None or not State(row.state).ended or row.attempt != after:
         return None
-    number = int(row.attempt) + 1
-    _add_attempt(conn, run, number, Plan.model_validate(row.plan), reason=reason, at=at)
+    number = after + 1
+    plan = Plan.model_validate(row.plan)
+    _add_attempt(conn, run, number, plan, group=row.group_key, reason=reason, at=at)
+    if keep:
+        _carry_over(conn, run, number, keep, at)
     conn.execute(
         sa.update(runs)
         .where(runs.c.id == run)
@@ -75,11 +122,60 @@ def add_attempt(conn: Connection, run: int, *, reason: str, at: datetime) -> int
     return number
 
 
+def read_again(
+    conn: Connection, run: int, *, event: Event, new: NewRun, reason: str, at: datetime
+) -> int | None:
+    """Give a run that never had a plan what its commit says now, as a new attempt.
+
+    None where it has a plan by now, or has not ended.
+    """
+    row = conn.execute(sa.select(runs).where(runs.c.id == run)).one_or_none()
+    if row is None or row.plan is not None or not State(row.state).ended:
+        return None
+    number = int(row.attempt) + 1
+    group = group_key(row.repository, new.plan)
+    _add_attempt(conn, run, number, new.plan, group=group, reason=reason, at=at)
+    conn.execute(
+        sa.update(runs)
+        .where(runs.c.id == run)
+        .values(
+            pipeline=new.pipeline,
+            event=event.model_dump(mode="json"),
+            sha=event.sha,
+            branch=event.branch,
+            definition_file=new.file,
+            definition=new.definition,
+            plan=None if new.plan is None else new.plan.model_dump(mode="json"),
+            problems=[problem.model_dump(mode="json") for problem in new.problems],
+            attempt=number,
+            state=State.WAITING,
+            sentence="",
+            started_at=None,
+            ended_at=None,
+            group_key=group,
+            group_ref=event.moved_ref if group else None,
+        )
+    )
+    if new.plan is None:
+        _end_attempt(conn, run, number, state=State.ERROR, sentence=new.sentence, at=at)
+    return number
+
+
 def claim_attempt(conn: Connection, *, at: datetime) -> AttemptRow | None:
-    """Take the oldest waiting attempt and mark it running."""
+    """Take the oldest waiting attempt whose group is free, and mark it running.
+
+    Groups of which one runs are few, because slots are; of every other group the oldest that waits
+    comes first of itself. So it is one walk along an index, however many wait.
+    """
+    busy = sa.select(attempts.c.group_key).where(
+        attempts.c.state == State.RUNNING, attempts.c.group_key.is_not(None)
+    )
     oldest = (
         sa.select(attempts.c.run, attempts.c.number)
-        .where(attempts.c.state == State.WAITING)
+        .where(
+            attempts.c.state == State.WAITING,
+            sa.or_(attempts.c.group_key.is_(None), attempts.c.group_key.not_in(busy)),
+        )
         .order_by(attempts.c.created_at, attempts.c.run)
         .limit(1)
     )
@@ -99,26 +195,27 @@ def claim_attempt(conn: Connection, *, at: datetime) -> AttemptRow | None:
 
 
 def record_facts(conn: Connection, run: int, attempt: int, facts: Sequence[Fact]) -> None:
-    """Fold facts into the rows of an attempt's steps; an ended step never changes again."""
+    """Fold facts into the rows of an attempt's steps; one that ended here never changes again."""
     for fact in facts:
-        conn.execute(
-            sa.update(steps)
-            .where(
-                steps.c.run == run,
-                steps.c.attempt == attempt,
-                steps.c.key == fact.step,
-                steps.c.state.in_(_ACTIVE),
-            )
-            .values(**_changes(fact))
+        own = sa.and_(steps.c.run == run, steps.c.attempt == attempt, steps.c.key == fact.step)
+        open_ = (
+            steps.c.carried_from.is_not(None)
+            if isinstance(fact, StepRenewed)
+            else steps.c.state.in_(_ACTIVE)
         )
+        conn.execute(sa.update(steps).where(own, open_).values(**_changes(fact)))
 
 
 def _changes(fact: Fact) -> dict[str, Any]:
     match fact:
+        case StepRenewed():
+            fresh = {"state": State.WAITING, "outcome": None, "carried_from": None}
+            return {**fresh, "ended_at": None}
         case StepReady():
             return {"ready_at": fact.at}
         case StepStarted():
-            return {"started_at": fact.at, "state": State.RUNNING}
+            uptime = {} if fact.uptime is None else {"started_uptime": fact.uptime.model_dump()}
+            return {"started_at": fact.at, "state": State.RUNNING, **uptime}
         case StepRunning():
             return {"running_at": fact.at}
         case StepEnded():
@@ -157,34 +254,57 @@ def request_cancel(conn: Connection, run: int, *, by: str, at: datetime) -> Atte
     ).one_or_none()
     if row is None:
         return None
-    if row.state == State.WAITING:
-        conn.execute(
-            sa.update(steps)
-            .where(steps.c.run == run, steps.c.attempt == row.number)
-            .values(state=State.CANCELLED, ended_at=at)
-        )
-        _end_attempt(
-            conn, run, row.number, state=State.CANCELLED, sentence=f"cancelled by {by}", at=at
-        )
-    fresh = conn.execute(
-        sa.select(attempts).where(attempts.c.run == run, attempts.c.number == row.number)
-    ).one()
-    return _attempt(fresh)
+    return _stopped(conn, _attempt(row), at)
 
 
-def cancelled_by(conn: Connection, run: int, attempt: int) -> str | None:
-    """Who asked an attempt to stop; None where nobody did."""
-    query = sa.select(attempts.c.cancelled_by).where(
-        attempts.c.run == run, attempts.c.number == attempt
-    )
-    by: str | None = conn.execute(query).scalar_one()
-    return by
+def supersede(conn: Connection, run: int, *, by: int, at: datetime) -> AttemptRow | None:
+    """Stop the newest attempt of a run because another run takes its place; None where it is over.
+
+    One that still waits ends at once; one that runs is ended by its worker.
+    """
+    row = conn.execute(_SUPERSEDE, {"stopped": run, "by": by, "at": at}).one_or_none()
+    return None if row is None else _stopped(conn, _attempt(row), at)
+
+
+def _stopped(conn: Connection, attempt: AttemptRow, at: datetime) -> AttemptRow:
+    """An attempt that was asked to stop, as it stands now: ended, where it had not begun."""
+    if attempt.state is not State.WAITING:
+        return attempt
+    ended = {"state": State.CANCELLED, "sentence": attempt.why_cancelled or "", "ended_at": at}
+    which = {"stopped": attempt.run, "which": attempt.number}
+    conn.execute(_END_WAITING_STEPS, {**which, "state": State.CANCELLED, "ended_at": at})
+    conn.execute(_END_WAITING, {**which, **ended})
+    conn.execute(_END_RUN, {**which, **ended})
+    return attempt.model_copy(update=ended)
+
+
+def one_attempt(conn: Connection, run: int, number: int) -> AttemptRow:
+    """An attempt that is known to be there."""
+    query = sa.select(attempts).where(attempts.c.run == run, attempts.c.number == number)
+    return _attempt(conn.execute(query).one())
 
 
 def unfinished_attempts(conn: Connection) -> list[AttemptRow]:
     """Attempts that were running when the rows were last written."""
     query = sa.select(attempts).where(attempts.c.state == State.RUNNING)
     return [_attempt(row) for row in conn.execute(query)]
+
+
+def attempts_with_images(conn: Connection, *, since: datetime) -> list[tuple[int, int]]:
+    """Attempts, as (run, number), whose images a re-run may want.
+
+    Those that ended since then and did not succeed, nor did a later one of the same run.
+    """
+    query = (
+        sa.select(attempts.c.run, attempts.c.number)
+        .join(runs, runs.c.id == attempts.c.run)
+        .where(
+            attempts.c.ended_at >= since,
+            attempts.c.state != State.SUCCESS,
+            runs.c.state != State.SUCCESS,
+        )
+    )
+    return [(row.run, row.number) for row in conn.execute(query)]
 
 
 def run(conn: Connection, id: int) -> RunRow | None:  # noqa: A002
@@ -260,12 +380,20 @@ def oldest_waiting(conn: Connection) -> datetime | None:
 
 
 def _add_attempt(
-    conn: Connection, run: int, number: int, plan: Plan | None, *, reason: str, at: datetime
+    conn: Connection,
+    run: int,
+    number: int,
+    plan: Plan | None,
+    *,
+    group: str | None,
+    reason: str,
+    at: datetime,
 ) -> None:
     conn.execute(
         sa.insert(attempts).values(
             run=run,
             number=number,
+            group_key=group,
             state=State.WAITING,
             reason=reason,
             sentence="",
@@ -291,6 +419,22 @@ def _add_attempt(
     )
 
 
+def _carry_over(
+    conn: Connection, run: int, number: int, keep: Collection[str], at: datetime
+) -> None:
+    """Copy how steps ended in the attempt before, and which attempt it was that did them."""
+    for step in steps_of(conn, run, number - 1):
+        if step.key in keep and step.state is State.SUCCESS:
+            outcome = None if step.outcome is None else step.outcome.model_dump(mode="json")
+            conn.execute(
+                sa.update(steps)
+                .where(steps.c.run == run, steps.c.attempt == number, steps.c.key == step.key)
+                .values(
+                    state=State.SUCCESS, outcome=outcome, ended_at=at, carried_from=step.done_in
+                )
+            )
+
+
 def _end_attempt(
     conn: Connection, run: int, attempt: int, *, state: State, sentence: str, at: datetime
 ) -> bool:
@@ -309,7 +453,8 @@ def _end_attempt(
 
 def _end_open_steps(conn: Connection, run: int, attempt: int, state: State, at: datetime) -> None:
     """Steps that no fact ended: what ran ends as the attempt does, what waited never started."""
-    for was, becomes in ((State.RUNNING, state), (State.WAITING, State.SKIPPED)):
+    waited = state if state is State.CANCELLED else State.SKIPPED
+    for was, becomes in ((State.RUNNING, state), (State.WAITING, waited)):
         conn.execute(
             sa.update(steps)
             .where(steps.c.run == run, steps.c.attempt == attempt, steps.c.state == was)

@@ -73,6 +73,11 @@ def watched(database: Path, data: Path) -> Iterator[None]:
         marker.unlink(missing_ok=True)
 
 
+def stopped_uncleanly(data: Path) -> bool:
+    """Whether a server was here and did not stop by itself; to be asked before `watched`."""
+    return (data / MARKER).exists()
+
+
 def refuse_damaged(database: Path, *, quick: bool = False) -> None:
     """Check a database that is there; `quick` looks at its head alone.
 
@@ -83,10 +88,22 @@ def refuse_damaged(database: Path, *, quick: bool = False) -> None:
         return
     found = _unreadable(database) if quick else damage(database)
     if found:
-        raise DatabaseDamagedError(
-            f"the database {database} is damaged ({found}), and Lading does not serve from it: put "
-            "a backup in its place with `lading restore FILE`; the damaged file is kept then"
-        )
+        raise damaged(database, found)
+
+
+def damaged(database: Path, found: str) -> DatabaseDamagedError:
+    """The sentence for a database in which damage was found."""
+    return DatabaseDamagedError(
+        f"the database {database} is damaged ({found}), and Lading does not work with it: stop the "
+        "server, put a backup in its place with `lading restore FILE`, and start it again; the "
+        "damaged file is kept then"
+    )
+
+
+def tells_of_damage(error: BaseException | None) -> bool:
+    """Whether SQLite's error means that the file itself is damaged, or no database."""
+    code = getattr(error, "sqlite_errorcode", 0)
+    return code & 0xFF in {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}
 
 
 def damage(database: Path) -> str:

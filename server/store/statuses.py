@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta
+from datetime import datetime
 
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
 from server.hosts.port import StatusState
-from server.store.rows import RunRow, StatusRow
-from server.store.tables import runs, statuses
+from server.store.pauses import WHOLE_HOST
+from server.store.rows import PauseKind, RunRow, StatusRow
+from server.store.tables import Instant, pauses, runs, statuses
 
 
 def want_status(
@@ -44,6 +45,7 @@ def want_status(
         "description": description[:140],
         "target_url": target_url,
         "due_at": at,
+        "waits_since": at,
         "changed_at": at,
         "tries": 0,
         "error": None,
@@ -68,10 +70,19 @@ def want_status(
 
 
 def due_statuses(conn: Connection, host: str, *, now: datetime, limit: int) -> list[StatusRow]:
-    """Statuses that the host shall be told now: ends first, then the longest due."""
+    """Statuses that the host shall be told now: ends first, then the longest due.
+
+    One that has waited since a time that has not come yet is due, too: the clock went back, and
+    nobody knows how much of its wait is over. One try too many is better than an hour lost.
+    """
     query = (
         sa.select(statuses)
-        .where(statuses.c.host == host, statuses.c.due_at <= now)
+        .where(
+            statuses.c.host == host,
+            statuses.c.due_at.is_not(None),
+            sa.or_(statuses.c.due_at <= now, statuses.c.waits_since > now),
+            ~sa.exists().where(_pause(), pauses.c.since <= now, pauses.c.until > now),
+        )
         .order_by(statuses.c.rank.desc(), statuses.c.due_at)
         .limit(limit)
     )
@@ -79,10 +90,28 @@ def due_statuses(conn: Connection, host: str, *, now: datetime, limit: int) -> l
 
 
 def next_due(conn: Connection, host: str) -> datetime | None:
-    """When the next status is due."""
-    query = sa.select(sa.func.min(statuses.c.due_at)).where(statuses.c.host == host)
+    """When the next status is due and may be told."""
+    query = sa.select(sa.func.min(_may_be_told(), type_=Instant)).where(
+        statuses.c.host == host, statuses.c.due_at.is_not(None)
+    )
     due: datetime | None = conn.execute(query).scalar_one()
     return due
+
+
+def _may_be_told() -> sa.ColumnElement[datetime]:
+    """When a status that is due may be told: its own time, or the end of the longest pause."""
+    longest = sa.select(sa.func.max(pauses.c.until, type_=Instant)).where(_pause())
+    paused = longest.correlate(statuses).scalar_subquery()
+    return sa.case((paused > statuses.c.due_at, paused), else_=statuses.c.due_at)
+
+
+def _pause() -> sa.ColumnElement[bool]:
+    """A pause that holds a status up: of its host, or of its repository."""
+    return sa.and_(
+        pauses.c.host == statuses.c.host,
+        pauses.c.repository.in_([WHOLE_HOST, statuses.c.repository]),
+        pauses.c.kind.in_([PauseKind.QUIET, PauseKind.REFUSED]),
+    )
 
 
 def status_sent(conn: Connection, id: int, *, version: int) -> None:  # noqa: A002
@@ -103,22 +132,14 @@ def status_failed(
     *,
     version: int,
     error: str,
+    now: datetime,
     due_at: datetime | None,
 ) -> None:
     """The host did not take that version; try again at `due_at`, or never where it is None."""
     conn.execute(
         sa.update(statuses)
         .where(statuses.c.id == id, statuses.c.version == version)
-        .values(due_at=due_at, error=error, tries=statuses.c.tries + 1)
-    )
-
-
-def postpone_host(conn: Connection, host: str, *, now: datetime, wait: timedelta) -> None:
-    """The host asked for quiet: nothing of it is due before the wait is over."""
-    conn.execute(
-        sa.update(statuses)
-        .where(statuses.c.host == host, statuses.c.due_at < now + wait)
-        .values(due_at=now + wait)
+        .values(due_at=due_at, waits_since=now, error=error, tries=statuses.c.tries + 1)
     )
 
 
@@ -142,3 +163,14 @@ def count_due(conn: Connection) -> tuple[int, datetime | None]:
     )
     count, oldest = conn.execute(query).one()
     return count, oldest
+
+
+def waiting_by_host(conn: Connection) -> dict[str, tuple[int, datetime]]:
+    """Hosts that have not taken some statuses: how many, and when the next one is tried."""
+    next_try = sa.func.min(_may_be_told(), type_=Instant)
+    query = (
+        sa.select(statuses.c.host, sa.func.count(), next_try)
+        .where(statuses.c.due_at.is_not(None))
+        .group_by(statuses.c.host)
+    )
+    return {host: (count, due) for host, count, due in conn.execute(query)}

@@ -59,6 +59,7 @@ repositories = Table(
     Column("default_branch", String(255)),
     Column("private", Boolean, nullable=False),
     Column("created_at", Instant, nullable=False),
+    Column("heads_at", Instant),
     UniqueConstraint("host", "external_id"),
     Index(None, "full_name"),
 )
@@ -76,8 +77,11 @@ deliveries = Table(
     Column("state", String(20), nullable=False),
     Column("tries", Integer, nullable=False),
     Column("error", Text),
+    Column("emptied_at", Instant),
+    Column("repository", String(255)),
+    Column("found", String(20)),
     UniqueConstraint("host", "delivery_id"),
-    Index(None, "state", "id"),
+    Index(None, "state", "host", "repository", "id"),
 )
 
 decisions = Table(
@@ -93,7 +97,11 @@ decisions = Table(
     Column("pipelines", JSON, nullable=False),
     Column("duplicate_of", Integer, ForeignKey("decisions.id")),
     Column("decided_at", Instant, nullable=False),
+    Column("ref", Text),
+    Column("sha", String(64)),
     UniqueConstraint("repository", "event_key"),
+    Index(None, "duplicate_of"),
+    Index(None, "repository", "ref"),
 )
 
 runs = Table(
@@ -116,9 +124,12 @@ runs = Table(
     Column("created_at", Instant, nullable=False),
     Column("started_at", Instant),
     Column("ended_at", Instant),
+    Column("group_key", Text),
+    Column("group_ref", Text),
     UniqueConstraint("decision", "pipeline"),
     Index(None, "repository", "id"),
     Index(None, "state", "id"),
+    Index(None, "group_key", "group_ref", "id"),
     sqlite_autoincrement=True,
 )
 
@@ -135,7 +146,12 @@ attempts = Table(
     Column("ended_at", Instant),
     Column("cancelled_at", Instant),
     Column("cancelled_by", Text),
-    Index(None, "state", "run"),
+    Column("output_removed_at", Instant),
+    Column("group_key", Text),
+    Column("superseded_by", Integer),
+    # All that `claim_attempt` looks at, in its order: of 10,000 that wait it reads no row.
+    Index(None, "state", "created_at", "run", "number", "group_key"),
+    Index(None, "group_key", "state", "created_at", "run"),
 )
 
 steps = Table(
@@ -153,6 +169,8 @@ steps = Table(
     Column("running_at", Instant),
     Column("ended_at", Instant),
     Column("outcome", JSON),
+    Column("carried_from", Integer),
+    Column("started_uptime", JSON),
     ForeignKeyConstraint(["run", "attempt"], ["attempts.run", "attempts.number"]),
 )
 
@@ -196,8 +214,48 @@ statuses = Table(
     Column("changed_at", Instant, nullable=False),
     Column("tries", Integer, nullable=False),
     Column("error", Text),
+    Column("waits_since", Instant),
     UniqueConstraint("repository", "sha", "context"),
     Index(None, "due_at"),
+    Index(None, "run"),
+)
+
+tallies = Table(
+    "tallies",
+    metadata,
+    Column("name", String(50), primary_key=True),
+    Column("count", BigInteger, nullable=False),
+    Column("last_at", Instant, nullable=False),
+    Column("note", Text, nullable=False),
+)
+
+heads = Table(
+    "heads",
+    metadata,
+    Column("repository", Integer, ForeignKey("repositories.id"), primary_key=True),
+    Column("ref", Text, primary_key=True),
+    Column("object", String(64), nullable=False),
+    Column("seen_at", Instant, nullable=False),
+)
+
+asked_deliveries = Table(
+    "asked_deliveries",
+    metadata,
+    Column("host", String(100), primary_key=True),
+    Column("delivery_id", String(255), primary_key=True),
+    Column("times", Integer, nullable=False),
+    Column("asked_at", Instant, nullable=False),
+)
+
+pauses = Table(
+    "pauses",
+    metadata,
+    Column("host", String(100), primary_key=True),
+    Column("repository", Integer, primary_key=True, autoincrement=False),
+    Column("kind", String(20), primary_key=True),
+    Column("reason", Text, nullable=False),
+    Column("since", Instant, nullable=False),
+    Column("until", Instant, nullable=False),
 )
 
 tokens = Table(
@@ -209,6 +267,14 @@ tokens = Table(
     Column("created_at", Instant, nullable=False),
     Column("expires_at", Instant),
     Column("last_used_at", Instant),
+)
+
+upgrades = Table(
+    "upgrades",
+    metadata,
+    Column("revision", String(32), primary_key=True),
+    Column("version", Text, nullable=False),
+    Column("at", Instant, nullable=False),
 )
 
 secrets = Table(

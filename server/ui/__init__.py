@@ -9,8 +9,10 @@ from starlette.routing import BaseRoute
 from server.actions import Actions
 from server.clock import Clock
 from server.logs import LogStore
+from server.operations import Operations
 from server.store import Database
 from server.ui.deliveries import DeliveryPages
+from server.ui.operations import OperationPages
 from server.ui.runs import RunPages
 from server.ui.signing_in import SigningIn
 from server.ui.site import Rest, Site
@@ -27,6 +29,7 @@ def routes(
     base_url: str,
     public: bool,
     stopping: asyncio.Event,
+    operations: Operations,
 ) -> list[BaseRoute]:
     """The pages' routes; the last one takes every address that is left, so they come last.
 
@@ -41,11 +44,13 @@ def routes(
         base_url=base_url,
         public=public,
         stopping=stopping,
+        operations=operations,
     )
     return [
         site.assets.route(),
         *SigningIn(site).routes(),
         *RunPages(site).routes(),
         *DeliveryPages(site).routes(),
+        *OperationPages(site).routes(),
         Rest(site),
     ]

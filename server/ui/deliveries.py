@@ -44,6 +44,7 @@ class DeliveryPages:
             decisions=await read(delivery_verbs.decisions_of, [row.id for row in shown]),
             older=f"/deliveries?before={shown[-1].id}" if len(rows) > PAGE else "",
             newer=bool(before),
+            pauses=await self._site.pauses(visit.grant),
             live=any(row.state == "waiting" for row in shown),
         )
 

@@ -93,6 +93,7 @@ class Events:
                 for offset, lines in cutter.take(data or b""):
                     yield _message("lines", offset, lines)
                     sent = time.monotonic()
+                    await asyncio.sleep(0)  # a piece may hold 100,000 lines: others want the loop
                 if await changes.seen():
                     yield _message("changed", cutter.offset, [""])
                     sent = time.monotonic()

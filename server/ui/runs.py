@@ -17,12 +17,14 @@ from server.actions import NotFoundError
 from server.api.output import StepOutput
 from server.api.problems import ApiError
 from server.store import deliveries as delivery_verbs
+from server.store import groups as group_verbs
 from server.store import images as image_verbs
 from server.store import runs as run_verbs
 from server.store import statuses as status_verbs
-from server.store.rows import AttemptRow, RunRow, StepRow
+from server.store.rows import AttemptRow, ImageVersionRow, RunRow, StepRow
 from server.ui import tail, times
 from server.ui.events import Events
+from server.ui.origin import read_form
 from server.ui.site import HEADERS, Site, Visit, positive
 
 PAGE = 40  # runs on one page
@@ -96,6 +98,7 @@ class RunPages:
             wanted={**wanted, "state": state or ""},
             older=older,
             newer=bool(before),
+            pauses=await self._site.pauses(visit.grant),
             live=any(not row.state.ended for row in shown),
         )
 
@@ -116,7 +119,6 @@ class RunPages:
         rows = await read(run_verbs.steps_of, run.id, number)
         chosen = visit.request.query_params.get("step")
         focus = _focus(rows, chosen)
-        decision = await read(delivery_verbs.decision, run.decision)
         images = await read(image_verbs.image_versions_page, run=run.id)
         return self._site.page(
             "run.html",
@@ -129,10 +131,13 @@ class RunPages:
             steps=self._steps(rows, attempt),
             focus=focus,
             output=None if focus is None else await self._tail(focus),
-            images=[image for image in images if image.attempt == number],
+            images=_made(images, rows),
+            some_passed=any(row.state is State.SUCCESS for row in rows),
             statuses=await read(status_verbs.statuses_of_run, run.id),
-            delivery=None if decision is None else decision.delivery,
+            delivery=await read(delivery_verbs.delivery_of_decision, run.decision),
             definition=_definition(run),
+            removed=_removed(attempt),
+            turn=await read(group_verbs.turn_of, run.id) if number == run.attempt else None,
             live=not attempt.state.ended,
         )
 
@@ -146,8 +151,10 @@ class RunPages:
             shown = await asyncio.to_thread(
                 tail.window, self._site.logs, step.run, step.attempt, step.key, first=first
             )
+        attempts = await self._site.database.read(run_verbs.attempts_of, step.run)
         return self._site.page(
             "step.html",
+            removed=next(_removed(one) for one in attempts if one.number == step.attempt),
             grant=visit.grant,
             run=await self._run(visit),
             step=step,
@@ -174,7 +181,10 @@ class RunPages:
 
     async def _rerun(self, visit: Visit) -> Response:
         run = await self._run(visit)
-        await self._site.actions.rerun(run.id, by=visit.grant.name or "somebody")
+        form = await read_form(visit.request)
+        await self._site.actions.rerun(
+            run.id, by=visit.grant.name or "somebody", only_failed=form.get("only") == "failed"
+        )
         return RedirectResponse(f"/runs/{run.id}", 303, HEADERS)
 
     async def _cancel(self, visit: Visit) -> Response:
@@ -195,14 +205,17 @@ class RunPages:
         row = await self._site.database.read(run_verbs.step, run, attempt, key)
         if row is None:
             raise NotFoundError(f"there is no step {key[:150]!r} in attempt {attempt} of run {run}")
-        return row
+        if row.carried_from is None:
+            return row
+        done = await self._site.database.read(run_verbs.step, run, row.carried_from, key)
+        return done or row
 
     async def _tail(self, step: StepRow) -> tail.Window:
         return await asyncio.to_thread(
             tail.tail,
             self._site.logs,
             step.run,
-            step.attempt,
+            step.done_in,
             step.key,
             ended=step.state.ended,
         )
@@ -243,7 +256,13 @@ def _step_view(row: StepRow, *, begin: datetime, whole: float, now: datetime) ->
 
 def step_address(step: StepRow) -> str:
     """A step's page."""
-    return f"/runs/{step.run}/attempts/{step.attempt}/steps/{quote(step.key, safe='')}"
+    return f"/runs/{step.run}/attempts/{step.done_in}/steps/{quote(step.key, safe='')}"
+
+
+def _made(images: Sequence[ImageVersionRow], rows: Sequence[StepRow]) -> list[ImageVersionRow]:
+    """The image versions of an attempt's steps, those that were carried over among them."""
+    steps = {(row.done_in, row.key) for row in rows}
+    return [image for image in images if (image.attempt, image.step) in steps]
 
 
 def _focus(rows: Sequence[StepRow], chosen: str | None) -> StepRow | None:
@@ -257,6 +276,14 @@ def _focus(rows: Sequence[StepRow], chosen: str | None) -> StepRow | None:
                 return row
     begun = [row for row in rows if row.started_at is not None]
     return begun[-1] if begun else None
+
+
+def _removed(attempt: AttemptRow) -> str:
+    """What stands where output was that is no longer kept; empty where it is."""
+    if attempt.output_removed_at is None or attempt.ended_at is None:
+        return ""
+    days = (attempt.output_removed_at - attempt.ended_at).days
+    return f"Output removed after {days} day{'' if days == 1 else 's'}"
 
 
 def _definition(run: RunRow) -> list[DefinitionLine]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from http import HTTPStatus
 from pathlib import Path
@@ -21,11 +21,14 @@ from server.actions import Actions, ConflictError, NotFoundError
 from server.auth import Gate, Grant, Need, NotPermittedError
 from server.clock import Clock
 from server.logs import LogStore
+from server.operations import Operations
 from server.store import Database, DatabaseBusyError
+from server.store import pauses as pause_verbs
+from server.store.rows import PauseRow
 from server.ui import times
 from server.ui.assets import Assets
 from server.ui.origin import ForeignOriginError, FormError, check_origin
-from server.ui.text import clean, web_address
+from server.ui.text import clean, coded, web_address
 
 TEMPLATES = Path(__file__).parent / "templates"
 COOKIE = "lading_token"
@@ -96,6 +99,7 @@ class Site:
         base_url: str,
         public: bool,
         stopping: asyncio.Event,
+        operations: Operations,
     ) -> None:
         self.database = database
         self.logs = logs
@@ -104,6 +108,7 @@ class Site:
         self.base_url = base_url
         self.public = public
         self.stopping = stopping
+        self.operations = operations
         self.gate = Gate(database=database, clock=clock)
         self.assets = Assets()
         self._templates = _environment(self.assets, clock)
@@ -131,12 +136,22 @@ class Site:
             # An old cookie must not lock somebody out of what is open to all.
             return await self.gate.permit(None, need, public=True)
 
+    async def pauses(self, grant: Grant) -> Sequence[PauseRow]:
+        """Hosts that are left alone; what they say of their repositories is not for everybody."""
+        if not grant.name:
+            return ()
+        return await self.database.read(pause_verbs.all_pauses, now=self.clock())
+
     def page(
         self, template: str, *, grant: Grant | None, status: int = 200, **values: object
     ) -> Response:
         """A rendered page."""
         text = self._templates.get_template(template).render(
-            grant=grant, now=self.clock(), base_url=self.base_url, **values
+            grant=grant,
+            now=self.clock(),
+            base_url=self.base_url,
+            notices=self.operations.notices,
+            **values,
         )
         return HTMLResponse(text, status, HEADERS)
 
@@ -227,6 +242,7 @@ def _environment(assets: Assets, clock: Clock) -> jinja2.Environment:
         ago=lambda at: times.ago(at, clock()),
         instant=times.instant,
         web_address=web_address,
+        coded=coded,
     )
     environment.globals.update(asset=assets.address, State=State)
     return environment

@@ -51,13 +51,14 @@ def tail(logs: LogStore, run: int, attempt: int, key: str, *, ended: bool) -> Wi
     if skip:
         start = size - WINDOW_BYTES
     data = logs.read(run, attempt, key, start=start, limit=size - start)
-    if skip:
-        cut = data.find(b"\n") + 1
-        data, start = data[cut:], start + cut
+    # Not the end of the very last line: of one that is longer than a window the end is shown.
+    cut = data.find(b"\n", 0, -1) + 1 if skip else 0
+    data, start = data[cut:], start + cut
     if not ended:
         data = data[: data.rfind(b"\n") + 1]
     first = total - data.count(b"\n") + 1
-    return _window(data, first=max(first, 1), start=start, total=total)
+    shown = _window(data, first=max(first, 1), start=start, total=total)
+    return _begun_before(shown) if skip and not cut else shown
 
 
 def window(logs: LogStore, run: int, attempt: int, key: str, *, first: int) -> Window:
@@ -68,6 +69,10 @@ def window(logs: LogStore, run: int, attempt: int, key: str, *, first: int) -> W
     total = logs.lines(run, attempt, key)
     if start + len(data) < end and b"\n" in data:
         data = data[: data.rfind(b"\n") + 1]
+    elif start + len(data) < end:  # one line that is longer than any window
+        end = logs.offset_of_line(run, attempt, key, first)
+        line = Line(number=first, text=clean_line(data, unread=end - start - len(data)))
+        return Window(lines=(line,), total=total, end=end)
     return _window(data, first=first, start=start, total=total)
 
 
@@ -79,3 +84,12 @@ def _window(data: bytes, *, first: int, start: int, total: int) -> Window:
         Line(number=number, text=clean_line(part)) for number, part in enumerate(parts, first)
     )
     return Window(lines=lines, total=total, end=start + len(data))
+
+
+def _begun_before(window: Window) -> Window:
+    """The window whose first line is the end of a line that is longer than any window."""
+    if not window.lines:
+        return window
+    first = window.lines[0]
+    marked = first.model_copy(update={"text": f"… {first.text}"})
+    return window.model_copy(update={"lines": (marked, *window.lines[1:])})

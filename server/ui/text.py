@@ -9,8 +9,13 @@ from __future__ import annotations
 import re
 from urllib.parse import urlsplit
 
+from markupsafe import Markup, escape
+
+_CODE = re.compile("`([^`]+)`")
 LINE_SHOWN = 4_000
 """Characters of one line that are shown; the plain text has the rest."""
+
+_ELSEWHERE = "in the plain text"
 
 # ECMA-48: strings (OSC, DCS, SOS, PM, APC) up to their end or the line's, CSI, other escapes.
 _ESCAPES = re.compile(
@@ -29,18 +34,23 @@ def clean(text: str) -> str:
     return _CONTROLS.sub("", _ESCAPES.sub("", text))
 
 
-def clean_line(data: bytes) -> str:
+def clean_line(data: bytes, *, unread: int = 0) -> str:
     """One line of output as a terminal would leave it standing.
 
     A carriage return goes back to the line's start: what was written last is shown.
+
+    Args:
+        data: The line, or as much of its beginning as is worth reading.
+        unread: Bytes of it that were not read.
     """
     text = data.decode("utf-8", "replace").rstrip("\r\n")
-    if "\r" in text:
-        text = text.rsplit("\r", 1)[1]
-    text = clean(text)
+    if not text.isprintable():  # what is has nothing to take out: most lines, and it is quick
+        text = clean(text.rsplit("\r", 1)[-1])
+    shown = text[:LINE_SHOWN]
+    if unread:
+        return f"{shown} … ({len(data) - len(shown.encode()) + unread:,} more bytes {_ELSEWHERE})"
     if len(text) > LINE_SHOWN:
-        more = len(text) - LINE_SHOWN
-        return f"{text[:LINE_SHOWN]} … ({more} more characters in the plain text)"
+        return f"{shown} … ({len(text) - LINE_SHOWN} more characters {_ELSEWHERE})"
     return text
 
 
@@ -53,6 +63,11 @@ def web_address(text: str | None) -> str | None:
     except ValueError:
         return None
     return text if parts.scheme in {"http", "https"} and parts.netloc else None
+
+
+def coded(text: str) -> Markup:
+    """Text of ours for a page: what stands between backticks is code."""
+    return Markup(_CODE.sub(r"<code>\1</code>", str(escape(clean(text)))))  # noqa: S704 - escaped
 
 
 def local_path(text: str | None) -> str:

@@ -134,6 +134,9 @@ def test_a_step_whose_container_somebody_removed_meanwhile_is_an_error_that_says
 
     server.wait_for_run(1, "error", attempt=1)
     assert "was removed while Lading was restarted" in server.get("/runs/1").text
+    told = server.get("/operations").json()
+    assert (told["adopted"]["count"], told["lost"]["count"]) == (1, 1)
+    assert (told["starts"]["count"], told["unclean_stops"]["count"]) == (2, 1)
 
 
 def test_a_run_can_be_cancelled_after_it_was_taken_up(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import itertools
 import json
 import socket
 import threading
@@ -14,6 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import httpx2
 import uvicorn
 from openapi_core import OpenAPI
 from openapi_core.contrib.starlette import StarletteOpenAPIRequest, StarletteOpenAPIResponse
@@ -36,6 +38,30 @@ class Delivery:
 
     headers: dict[str, str]
     body: bytes
+
+
+@dataclass(kw_only=True)
+class Hook:
+    """A webhook that somebody has added."""
+
+    id: int
+    owner: str
+    """The repository's or project's full name."""
+    url: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sending:
+    """One try to send a delivery to a webhook, as the host's own list tells it."""
+
+    id: int
+    hook: Hook
+    delivery: Delivery
+    at: float
+    answered: int | None
+    """The status code; None: no answer."""
+    again: bool
+    """Whether somebody asked for it."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,6 +89,8 @@ class Failure:
     status: int | None
     headers: Mapping[str, str] = field(default_factory=dict)
     body: Any = None
+    about: str = ""
+    """A part of the path of the requests that it is for."""
 
 
 class Refusal(Exception):  # noqa: N818  (an answer, not a fault)
@@ -87,8 +115,60 @@ class Double:
     def __init__(self) -> None:
         self.openapi = published(self.description)
         self.requests: list[Recorded] = []
+        self.hooks: list[Hook] = []
+        self.sendings: list[Sending] = []
+        """Oldest first."""
+        self.may_list_hooks = True
+        self.url = ""
+        """Its own address, as the last request named it."""
+        self._numbers = itertools.count(7_000_001)
         self._failures: deque[Failure] = deque()
         self.app: ASGIApp = Starlette(routes=[Route("/{path:path}", self._handle, methods=METHODS)])
+
+    def add_hook(self, owner: str, url: str) -> Hook:
+        """Add a webhook to a repository or project."""
+        hook = Hook(id=next(self._numbers), owner=owner, url=url)
+        self.hooks.append(hook)
+        return hook
+
+    def send(self, hook: Hook, delivery: Delivery, *, again: bool = False) -> Sending:
+        """Send a delivery, and put it into the webhook's list."""
+        try:
+            answer = httpx2.post(
+                hook.url, content=delivery.body, headers=delivery.headers, timeout=10
+            )
+            answered: int | None = answer.status_code
+        except httpx2.HTTPError:
+            answered = None
+        return self._listed(hook, delivery, answered, again=again)
+
+    def lose(self, hook: Hook, delivery: Delivery, *, answered: int | None = None) -> Sending:
+        """Put a delivery into the webhook's list that never reached us."""
+        return self._listed(hook, delivery, answered, again=False)
+
+    def _listed(
+        self, hook: Hook, delivery: Delivery, answered: int | None, *, again: bool
+    ) -> Sending:
+        sending = Sending(
+            id=next(self._numbers),
+            hook=hook,
+            delivery=delivery,
+            at=time.time(),
+            answered=answered,
+            again=again,
+        )
+        self.sendings.append(sending)
+        return sending
+
+    def send_again(self, sending: Sending) -> None:
+        """What was asked for: the same delivery once more, a moment later."""
+        threading.Thread(
+            target=self.send, args=(sending.hook, sending.delivery), kwargs={"again": True}
+        ).start()
+
+    def sendings_of(self, hook: Hook) -> list[Sending]:
+        """The webhook's list, newest first."""
+        return [one for one in list(self.sendings) if one.hook is hook][::-1]
 
     def fail_next(
         self,
@@ -96,10 +176,16 @@ class Double:
         status: int = 500,
         headers: Mapping[str, str] | None = None,
         body: object = None,
+        *,
+        about: str = "",
     ) -> None:
-        """Answer the next requests so, whatever they ask."""
-        failure = Failure(status=status, headers=dict(headers or {}), body=body)
+        """Answer the next requests so, whatever they ask; or those with a path like `about`."""
+        failure = Failure(status=status, headers=dict(headers or {}), body=body, about=about)
         self._failures.extend([failure] * times)
+
+    def forgive(self) -> None:
+        """Answer rightly again."""
+        self._failures.clear()
 
     def hang_next(self, times: int = 1) -> None:
         """Take the next requests and never answer."""
@@ -123,8 +209,10 @@ class Double:
 
     async def _handle(self, request: Request) -> Response:
         body = await request.body()
-        if self._failures:
-            failure = self._failures.popleft()
+        self.url = str(request.base_url).rstrip("/")
+        failure = next((one for one in self._failures if one.about in raw_path(request)), None)
+        if failure is not None:
+            self._failures.remove(failure)
             self._record(request, body, failure.status)
             if failure.status is None:
                 while (await request.receive())["type"] != "http.disconnect":
@@ -205,7 +293,12 @@ def serve(app: ASGIApp) -> Iterator[str]:
     """Serve an application on a free port of loopback, in a thread; gives its address."""
     listening = socket.create_server(("127.0.0.1", 0))
     config = uvicorn.Config(
-        app, log_level="critical", lifespan="off", timeout_graceful_shutdown=1, ws="none"
+        app,
+        log_level="critical",
+        lifespan="off",
+        timeout_graceful_shutdown=1,
+        ws="none",
+        date_header=False,  # the time is the test's, who may set it with an answer's headers
     )
     server = uvicorn.Server(config)
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]}, daemon=True)

@@ -14,6 +14,7 @@ import time
 import urllib.parse
 import uuid
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from typing import Any
 
 from openapi_core.exceptions import OpenAPIError
@@ -21,7 +22,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
 from tests.doubles import samples
-from tests.doubles.base import Delivery, Double, Refusal, wait_until
+from tests.doubles.base import Delivery, Double, Hook, Refusal, Sending, wait_until
 
 ZERO = "0" * 40
 MAX_DESCRIPTION = 140
@@ -64,7 +65,7 @@ class Status:
 
 
 class GitHubDouble(Double):
-    """GitHub's API for statuses, with one known token."""
+    """GitHub's API for statuses and webhooks' deliveries, with one known token."""
 
     description = "github.json"
 
@@ -151,6 +152,8 @@ class GitHubDouble(Double):
     def answer(self, method: str, path: str, query: dict[str, str], body: Any) -> Response:  # noqa: ANN401, ARG002
         if path == "/user":
             return JSONResponse(self._user())
+        if hooks := re.fullmatch(r"/repos/([^/]+)/([^/]+)/hooks(?:/(\d+)/deliveries(.*))?", path):
+            return self._about_hooks(query, *hooks.groups())
         matched = re.fullmatch(
             r"/repos/([^/]+)/([^/]+)/(?:statuses/([^/]+)|commits/([^/]+)/statuses)", path
         )
@@ -163,6 +166,55 @@ class GitHubDouble(Double):
             return JSONResponse(self._shown(self._take(repository, posted, body)), 201)
         mine = [row for row in self.statuses if row.repository == repository.full_name]
         return JSONResponse([self._shown(row) for row in mine[::-1] if row.sha == listed])
+
+    def _about_hooks(
+        self, query: dict[str, str], owner: str, name: str, number: str | None, rest: str | None
+    ) -> Response:
+        if f"{owner}/{name}".lower() not in self.repositories:
+            raise Refusal(404, {"message": "Not Found", "status": "404"})
+        if not self.may_list_hooks:
+            message = "Resource not accessible by personal access token"
+            raise Refusal(403, {"message": message, "status": "403"})
+        mine = [hook for hook in self.hooks if hook.owner.lower() == f"{owner}/{name}".lower()]
+        if number is None:
+            return JSONResponse([self._shown_hook(hook) for hook in mine])
+        hook = next((hook for hook in mine if hook.id == int(number)), None)
+        if hook is None:
+            raise Refusal(404, {"message": "Not Found", "status": "404"})
+        if rest:
+            wanted = int(rest.removeprefix("/").removesuffix("/attempts"))
+            self.send_again(next(one for one in self.sendings_of(hook) if one.id == wanted))
+            return JSONResponse({}, 202)
+        return self._page(query, self.sendings_of(hook), f"/repos/{owner}/{name}/hooks/{number}")
+
+    def _page(self, query: dict[str, str], rows: list[Sending], path: str) -> Response:
+        """A page of a webhook's list; the cursor is the id of the next one."""
+        size = int(query.get("per_page", "30"))
+        start = next((i for i, one in enumerate(rows) if str(one.id) == query.get("cursor")), 0)
+        response = JSONResponse([self._shown_sending(one) for one in rows[start : start + size]])
+        if len(rows) > start + size:
+            more = urllib.parse.urlencode({"per_page": size, "cursor": rows[start + size].id})
+            response.headers["Link"] = f'<{self.url}{path}/deliveries?{more}>; rel="next"'
+        return response
+
+    def _shown_hook(self, hook: Hook) -> dict[str, Any]:
+        example = self._example("hook-items")[0]
+        return {**example, "id": hook.id, "config": {**example["config"], "url": hook.url}}
+
+    def _shown_sending(self, one: Sending) -> dict[str, Any]:
+        taken = one.answered is not None and 200 <= one.answered < 300
+        refused = f"Invalid HTTP Response: {one.answered}"
+        return {
+            **self._example("hook-delivery-items")[0],
+            "id": one.id,
+            "guid": one.delivery.headers["X-GitHub-Delivery"],
+            "delivered_at": datetime.fromtimestamp(one.at, UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
+            "redelivery": one.again,
+            "status": "OK" if taken else refused if one.answered else "failed to connect to host",
+            "status_code": one.answered or 502,
+            "event": one.delivery.headers["X-GitHub-Event"],
+            "throttled_at": None,
+        }
 
     def _take(self, repository: Repository, sha: str, body: dict[str, Any]) -> Status:
         if not self.may_write:
@@ -209,11 +261,8 @@ class GitHubDouble(Double):
             "context": status.context,
         }
 
-    def _example(self, name: str) -> dict[str, Any]:
-        found: dict[str, Any] = (
-            self.openapi.spec / "components" / "examples" / name / "value"
-        ).read_value()
-        return found
+    def _example(self, name: str) -> Any:  # noqa: ANN401  (any JSON value)
+        return (self.openapi.spec / "components" / "examples" / name / "value").read_value()
 
     # -- the deliveries --------------------------------------------------------------------
 

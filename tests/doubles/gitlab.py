@@ -23,7 +23,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
 from tests.doubles import samples
-from tests.doubles.base import Delivery, Double, Refusal, wait_until
+from tests.doubles.base import Delivery, Double, Refusal, Sending, wait_until
 
 ZERO = "0" * 40
 STATUS_KEYS = {
@@ -64,7 +64,7 @@ class Status:
 
 
 class GitLabDouble(Double):
-    """GitLab's API for statuses, with one known token."""
+    """GitLab's API for statuses and webhooks' events, with one known token."""
 
     description = "gitlab.json"
 
@@ -73,6 +73,8 @@ class GitLabDouble(Double):
         self.token = token
         self.username = username
         self.may_write = True
+        self.resends_left = 5
+        """GitLab allows five in a minute."""
         self.projects: dict[int, Project] = {}
         self.statuses: list[Status] = []
         self._ids = itertools.count(15)
@@ -127,6 +129,10 @@ class GitLabDouble(Double):
     def answer(self, method: str, path: str, query: dict[str, str], body: Any) -> Response:  # noqa: ANN401, ARG002
         if path == "/api/v4/user":
             return JSONResponse(self._user())
+        if hooks := re.fullmatch(
+            r"/api/v4/projects/([^/]+)/hooks(?:/(\d+)/events(?:/(\d+)/resend)?)?", path
+        ):
+            return self._about_hooks(query, *hooks.groups())
         matched = re.fullmatch(
             r"/api/v4/projects/([^/]+)/(?:statuses/([^/]+)|repository/commits/([^/]+)/statuses)",
             path,
@@ -142,6 +148,37 @@ class GitLabDouble(Double):
         if query.get("all") != "true":
             kept = list({(row.name, row.ref): row for row in kept}.values())
         return JSONResponse([self._shown(row) for row in kept])
+
+    def _about_hooks(
+        self, query: dict[str, str], name: str, number: str | None, event: str | None
+    ) -> Response:
+        project = self._project(urllib.parse.unquote(name))
+        if not self.may_list_hooks:
+            raise Refusal(403, {"message": "403 Forbidden"})
+        mine = [hook for hook in self.hooks if hook.owner == project.full_name]
+        if number is None:
+            return JSONResponse([{"id": one.id, "url": one.url} for one in mine])
+        hook = next((hook for hook in mine if hook.id == int(number)), None)
+        if hook is None:
+            raise Refusal(404, {"message": "404 Not found"})
+        rows = self.sendings_of(hook)
+        if event is None:
+            return self._page(query, rows, f"/api/v4/projects/{name}/hooks/{number}/events")
+        if self.resends_left == 0:
+            said = "This endpoint has been requested too many times. Try again later."
+            raise Refusal(429, {"message": {"error": said}})
+        self.resends_left -= 1
+        sending = next(one for one in rows if one.id == int(event))
+        return JSONResponse({"response_status": self.send(hook, sending.delivery).answered}, 201)
+
+    def _page(self, query: dict[str, str], rows: list[Sending], path: str) -> Response:
+        size, page = int(query.get("per_page", "20")), int(query.get("page", "1"))
+        shown = rows[(page - 1) * size : page * size]
+        response = JSONResponse([_shown_sending(one) for one in shown])
+        if len(rows) > page * size:
+            more = urllib.parse.urlencode({"per_page": size, "page": page + 1})
+            response.headers["Link"] = f'<{self.url}{path}?{more}>; rel="next"'
+        return response
 
     def _project(self, name: str) -> Project:
         for project in self.projects.values():
@@ -313,6 +350,21 @@ class GitLabDouble(Double):
         if signing_token is not None:
             headers.update(_signed(signing_token, identifier, raw, at or datetime.now(UTC)))
         return Delivery(headers=headers, body=raw)
+
+
+def _shown_sending(one: Sending) -> dict[str, Any]:
+    headers = {**one.delivery.headers, "X-Gitlab-Token": "[REDACTED]"}
+    return {
+        "id": one.id,
+        "url": one.hook.url,
+        "trigger": "push_hooks",
+        "request_headers": headers,
+        "request_data": json.loads(one.delivery.body),
+        "response_headers": {},
+        "response_body": "",
+        "execution_duration": 0.1,
+        "response_status": "internal error" if one.answered is None else str(one.answered),
+    }
 
 
 def _signed(token: str, identifier: str, body: bytes, at: datetime) -> dict[str, str]:

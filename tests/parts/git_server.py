@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import contextlib
 import os
+import shutil
 import subprocess
 import threading
 from collections.abc import Iterator
@@ -54,6 +55,13 @@ class Repository:
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_bytes(content.encode() if isinstance(content, str) else content)
 
+    def clear(self) -> None:
+        """Remove every file from the work tree."""
+        for path in self.work.iterdir():
+            if path.name == ".git":
+                continue
+            shutil.rmtree(path) if path.is_dir() else path.unlink()
+
     def commit(self, files: dict[str, str | bytes] | None = None, message: str = "a change") -> str:
         """Commit everything in the work tree; the commit's id."""
         self.write(files or {})
@@ -88,6 +96,9 @@ class GitServer:
         self.folder = folder
         self.password = password
         self.redirect_to: str | None = None
+        self.answers = threading.Event()
+        """Cleared: every request is taken and waits."""
+        self.answers.set()
         self.seen: list[dict[str, str]] = []
         """The headers of every request, names in lower case."""
         self.url = ""
@@ -96,6 +107,7 @@ class GitServer:
         """Answer one request."""
         headers = {name.lower(): value for name, value in handler.headers.items()}
         self.seen.append(headers)
+        self.answers.wait(60)
         body = handler.rfile.read(int(headers.get("content-length", 0)))
         if self.redirect_to:
             handler.send_response(302)
@@ -142,7 +154,8 @@ class GitServer:
             handler.send_header(name, value)
         handler.send_header("Content-Length", str(len(content)))
         handler.end_headers()
-        handler.wfile.write(content)
+        with contextlib.suppress(ConnectionError):  # whoever fetches may be killed meanwhile
+            handler.wfile.write(content)
 
 
 @contextlib.contextmanager

@@ -15,7 +15,8 @@ import uvicorn
 
 from pipelines.progress import State
 from server import clock
-from server.app import Lading, alone
+from server.alone import alone
+from server.app import Lading
 from server.auth import make_token, token_hash
 from server.config import (
     EngineSettings,
@@ -26,6 +27,7 @@ from server.config import (
     WorkerSettings,
 )
 from server.store import deliveries, images, runs, tokens
+from server.store.database import sqlite_path
 from server.store.migrations import upgrade
 from server.store.rows import DecisionRow, DeliveryRow, ImageVersionRow, RunRow, StepRow
 from tests.doubles.base import Delivery, wait_until
@@ -114,6 +116,10 @@ class Running:
         """The image versions that a run made."""
         return self._read(images.image_versions_page, run=run)
 
+    def ask(self, verb: Callable[..., T], *args: object, **kwargs: object) -> T:
+        """What a verb of the store says."""
+        return self._read(verb, *args, **kwargs)
+
     def _read(self, verb: Callable[..., T], *args: object, **kwargs: object) -> T:
         return asyncio.run(self.lading.database.read(verb, *args, **kwargs))
 
@@ -141,7 +147,11 @@ def lading(settings: Settings) -> Iterator[Running]:
     """Serve until the block ends."""
     listener = socket.create_server(("127.0.0.1", 0))
     url = f"http://127.0.0.1:{listener.getsockname()[1]}"
-    with alone(settings.server.data), contextlib.closing(listener), asyncio.Runner() as runner:
+    with (
+        alone(settings.server.data, sqlite_path(settings.database_url)),
+        contextlib.closing(listener),
+        asyncio.Runner() as runner,
+    ):
         upgrade(settings.database_url)
         made = Lading(settings, url=url)
         server = uvicorn.Server(_config(made))
@@ -164,6 +174,7 @@ def lading(settings: Settings) -> Iterator[Running]:
 
 def _token(made: Lading) -> str:
     token = make_token()
+    made.database.run(tokens.remove_token, "test")  # an earlier start's
     made.database.run(
         tokens.add_token, name="test", token_hash=token_hash(token), at=clock.now(), expires_at=None
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -25,6 +25,7 @@ from server.hosts.port import (
     Payload,
     Remote,
     RepositoryRef,
+    ToldDelivery,
     Verified,
 )
 
@@ -43,6 +44,8 @@ class GitHost:
 
     kind = HostKind.GIT
     knows_running = True
+    delivery_window = None
+    resends = 0
 
     def __init__(self, name: str, settings: GitSettings) -> None:
         self.name = name
@@ -74,6 +77,12 @@ class GitHost:
         """What happened to one ref."""
         return reading.read(payload)
 
+    def pushed(
+        self, repository: RepositoryRef, *, ref: str, before: str | None, sha: str
+    ) -> Event | Irrelevant:
+        """What the hook would have told."""
+        return reading.pushed(repository, ref=ref, before=before, sha=sha)
+
     def remote(self, repository: RepositoryRef) -> Remote:
         """The repository's place below the configured folder or address.
 
@@ -89,6 +98,20 @@ class GitHost:
 
     async def post_status(self, status: CommitStatus) -> None:
         """Nothing: plain git keeps no statuses; people see them in Lading itself."""
+
+    async def told_deliveries(
+        self,
+        repository: RepositoryRef,  # noqa: ARG002 - the port's
+        *,
+        url: str,  # noqa: ARG002
+        since: datetime,  # noqa: ARG002
+        until: str | None,  # noqa: ARG002
+    ) -> Sequence[ToldDelivery]:
+        """Nothing: the hook keeps what it could not hand over, and sends it with the next push."""
+        return ()
+
+    async def redeliver(self, repository: RepositoryRef, told: ToldDelivery) -> None:
+        """Nothing, likewise."""
 
     async def check(self) -> HostCheck:
         """Whether deliveries can be verified and repositories reached."""

@@ -99,6 +99,23 @@ def read(payload: Payload) -> Event | Irrelevant:
     )
 
 
+def pushed(
+    repository: RepositoryRef, *, ref: str, before: str | None, sha: str
+) -> Event | Irrelevant:
+    """What the hook would have told of a branch or tag that points at this commit now."""
+    is_tag = ref.startswith(_TAG)
+    return Event(
+        kind=EventKind.TAG if is_tag else EventKind.PUSH,
+        repository=repository.full_name,
+        sha=sha,
+        ref=ref,
+        before=before,
+        branch=None if is_tag else ref.removeprefix(_BRANCH),
+        tag=ref.removeprefix(_TAG) if is_tag else None,
+        default_branch=repository.default_branch,
+    )
+
+
 def _ref(payload: Payload) -> str:
     ref = payload.get("ref")
     if not isinstance(ref, str) or not ref.startswith("refs/") or len(ref) > _LONGEST_REF:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from datetime import datetime
+from collections.abc import Mapping, Sequence
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
 from pipelines.events import Event
@@ -11,8 +11,8 @@ from server import clock
 from server.config import GitHubSettings
 from server.hosts import remotes, signing
 from server.hosts.calling import CALL_TIMEOUT, REQUEST_TIMEOUT, Caller
+from server.hosts.github import deliveries, signature, statuses
 from server.hosts.github import payload as payloads
-from server.hosts.github import signature, statuses
 from server.hosts.port import (
     CommitStatus,
     HostCheck,
@@ -22,6 +22,7 @@ from server.hosts.port import (
     Payload,
     Remote,
     RepositoryRef,
+    ToldDelivery,
     Verified,
 )
 
@@ -47,6 +48,8 @@ class GitHubHost:
 
     kind = HostKind.GITHUB
     knows_running = False
+    delivery_window = timedelta(days=3)
+    resends = 60
 
     def __init__(
         self,
@@ -71,6 +74,7 @@ class GitHubHost:
             },
         )
         self._client: Github | None = None
+        self._hooks: dict[str, int] = {}
 
     def verify(
         self,
@@ -102,6 +106,12 @@ class GitHubHost:
         """As the port says."""
         return payloads.read(headers, payload, self._url)
 
+    def pushed(
+        self, repository: RepositoryRef, *, ref: str, before: str | None, sha: str
+    ) -> Event | Irrelevant:
+        """As the port says."""
+        return payloads.pushed(repository, self._url, ref=ref, before=before, sha=sha)
+
     def remote(self, repository: RepositoryRef) -> Remote:
         """As the port says."""
         return remotes.remote(self._url, repository, "x-access-token", self._settings.token)
@@ -109,6 +119,22 @@ class GitHubHost:
     async def post_status(self, status: CommitStatus) -> None:
         """As the port says."""
         await self._caller.call(lambda: statuses.post(self._api(), status, self._now))
+
+    async def told_deliveries(
+        self, repository: RepositoryRef, *, url: str, since: datetime, until: str | None
+    ) -> Sequence[ToldDelivery]:
+        """As the port says."""
+        return await self._caller.call(
+            lambda: deliveries.listed(
+                self._api(), repository, self._hooks, self._now, url=url, since=since, until=until
+            )
+        )
+
+    async def redeliver(self, repository: RepositoryRef, told: ToldDelivery) -> None:
+        """As the port says."""
+        await self._caller.call(
+            lambda: deliveries.send_again(self._api(), repository, told, self._now)
+        )
 
     async def check(self) -> HostCheck:
         """As the port says."""
@@ -130,9 +156,7 @@ class GitHubHost:
     def _api(self) -> Github:
         """The client, made when it is first needed; runs in the caller's threads."""
         if self._settings.token is None:
-            raise HostError(
-                f"no token to post statuses with: set hosts.{self.name}.token", permanent=True
-            )
+            raise HostError(f"no token: set hosts.{self.name}.token", permanent=True)
         if self._client is None:
             self._client = statuses.client(
                 self._settings.token.get_secret_value(),

@@ -118,11 +118,11 @@ def _push(payload: Payload, url: str) -> Event | Irrelevant:
         return Irrelevant(reason=f"{ref} is neither a branch nor a tag", ref=ref)
     if payload.get("deleted") is True or after is None:
         return Irrelevant(reason=f"{ref} was deleted: nothing to build", ref=ref)
-    if branch is not None and branch.startswith(MERGE_QUEUE):
-        return Irrelevant(reason=f"{branch} belongs to GitHub's merge queue", ref=ref)
-    found = _needed_repository(payload)
     # An annotated tag's `after` is the tag object; the commit it names is the head commit.
     sha = (reading.maybe_sha(payload, "head_commit", "id") if tag else None) or after
+    if branch is not None and branch.startswith(MERGE_QUEUE):
+        return _of_merge_queue(branch, ref, sha)
+    found = _needed_repository(payload)
     message = reading.prose(payload, "head_commit", "message", limit=reading.MAX_PROSE)
     return Event(
         kind=EventKind.TAG if tag else EventKind.PUSH,
@@ -139,6 +139,30 @@ def _push(payload: Payload, url: str) -> Event | Irrelevant:
         actor=reading.prose(payload, "sender", "login") or reading.prose(payload, "pusher", "name"),
         actor_id=_id_text(payload, "sender", "id"),
         url=f"{url}/{found.full_name}/commit/{sha}",
+    )
+
+
+def _of_merge_queue(branch: str, ref: str, sha: str) -> Irrelevant:
+    return Irrelevant(reason=f"{branch} belongs to GitHub's merge queue", ref=ref, sha=sha)
+
+
+def pushed(
+    repository: RepositoryRef, url: str, *, ref: str, before: str | None, sha: str
+) -> Event | Irrelevant:
+    """What a webhook would have told of a branch or tag that points at this commit now."""
+    branch, tag = reading.split_ref(ref)
+    if branch is not None and branch.startswith(MERGE_QUEUE):
+        return _of_merge_queue(branch, ref, sha)
+    return Event(
+        kind=EventKind.TAG if tag else EventKind.PUSH,
+        repository=repository.full_name,
+        sha=sha,
+        ref=ref,
+        before=before,
+        branch=branch,
+        tag=tag,
+        default_branch=repository.default_branch,
+        url=f"{url}/{repository.full_name}/commit/{sha}",
     )
 
 

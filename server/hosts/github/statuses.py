@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from server.clock import Clock
 from server.hosts.calling import REQUEST_TIMEOUT, odd_answers_told, retry_after
-from server.hosts.port import CommitStatus, HostCheck, HostError, StatusState
+from server.hosts.port import CommitStatus, HostCheck, HostError, Refusal, StatusState
 
 if TYPE_CHECKING:
     from github import Github, GithubException
@@ -44,6 +44,7 @@ def client(token: str, api_url: str, *, timeout: int = REQUEST_TIMEOUT) -> Githu
         seconds_between_writes=0,
         lazy=True,
         user_agent="Lading",
+        per_page=100,
     )
 
 
@@ -70,7 +71,7 @@ def post(api: Github, status: CommitStatus, clock: Clock) -> None:
                 permanent=True,
             )
 
-    _translated(send, status.repository.full_name, clock)
+    translated(send, status.repository.full_name, clock)
 
 
 def described(status: CommitStatus) -> str:
@@ -87,7 +88,7 @@ def check(api: Github, where: str, clock: Clock) -> HostCheck:
     Raises:
         HostError: GitHub did not answer, or refused the token.
     """
-    user = _translated(lambda: api.get_user().login, "the token", clock)
+    user = translated(lambda: api.get_user().login, "the token", clock)
     remaining, limit = api.rate_limiting
     scopes = api.oauth_scopes  # only classic tokens tell theirs
     message = f"{where} answers; token of {user}; {remaining} of {limit} requests left this hour"
@@ -100,8 +101,12 @@ def check(api: Github, where: str, clock: Clock) -> HostCheck:
     return HostCheck(ok=True, message=message)
 
 
-def _translated(function: Callable[[], T], subject: str, clock: Clock) -> T:
-    """What the function gives, with every error of the library's told as ours."""
+def translated(function: Callable[[], T], subject: str, clock: Clock) -> T:
+    """What the function gives, with every error of the library's told as ours.
+
+    Raises:
+        HostError: GitHub did not answer, or not as hoped.
+    """
     from github import GithubException
 
     try:
@@ -126,11 +131,16 @@ def _told(error: GithubException, subject: str, clock: Clock) -> HostError:
         return HostError(f"GitHub's rate limit is used up ({said})", retry_after=wish)
     advice = _ADVICE.get(status, "")
     text = f"GitHub answered {status} for {subject}{f' ({said})' if said else ''}{advice}"
-    return HostError(text, permanent=status in _ADVICE, retry_after=wish)
+    refused = REFUSED.get(status)
+    permanent = status in _ADVICE and refused is None
+    return HostError(text, permanent=permanent, retry_after=wish, refused=refused)
 
 
 _LIMITED = frozenset({403, 429})
 """How GitHub answers when it has had enough; 403 has other reasons too."""
+
+REFUSED = {401: Refusal.CREDENTIAL, 403: Refusal.REPOSITORY, 404: Refusal.REPOSITORY}
+"""What trying again mends once somebody has given the token its right back."""
 
 _ADVICE = {
     400: ": it does not understand what was sent",

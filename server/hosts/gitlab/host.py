@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from datetime import datetime
+from collections.abc import Mapping, Sequence
+from datetime import datetime, timedelta
 
 from pydantic import SecretStr
 
@@ -12,8 +12,8 @@ from server import clock
 from server.config import GitLabSettings
 from server.hosts import reading, remotes, signing
 from server.hosts.calling import CALL_TIMEOUT, REQUEST_TIMEOUT, Caller
+from server.hosts.gitlab import deliveries, signature, statuses
 from server.hosts.gitlab import payload as payloads
-from server.hosts.gitlab import signature, statuses
 from server.hosts.port import (
     CommitStatus,
     HostCheck,
@@ -23,11 +23,11 @@ from server.hosts.port import (
     Payload,
     Remote,
     RepositoryRef,
+    ToldDelivery,
     Verified,
 )
 
 EVENT_HEADER = "x-gitlab-event"
-DELIVERY_HEADERS = (signing.ID_HEADER, "idempotency-key", "x-gitlab-event-uuid")
 
 
 class GitLabHost:
@@ -46,6 +46,8 @@ class GitLabHost:
 
     kind = HostKind.GITLAB
     knows_running = True
+    delivery_window = timedelta(days=2)
+    resends = 5
 
     def __init__(
         self,
@@ -72,12 +74,13 @@ class GitLabHost:
             {name: signing.secret_bytes(table.webhook_secret) for name, table in own.items()},
         )
         self._client: statuses.Client | None = None
+        self._hooks: dict[str, int] = {}
 
     def verify(self, headers: Mapping[str, str], body: bytes, now: datetime) -> Verified:
         """As the port says."""
         found = signature.verify(self._signers, self._tokens, headers, body, now)
         return Verified(
-            delivery_id=_delivery_id(headers),
+            delivery_id=deliveries.delivery_id(headers),
             repository=found.repository,
             event_type=headers.get(EVENT_HEADER, ""),
         )
@@ -106,6 +109,12 @@ class GitLabHost:
         """As the port says."""
         return payloads.read(payload, self._url)
 
+    def pushed(
+        self, repository: RepositoryRef, *, ref: str, before: str | None, sha: str
+    ) -> Event | Irrelevant:
+        """As the port says."""
+        return payloads.pushed(repository, self._url, ref=ref, before=before, sha=sha)
+
     def remote(self, repository: RepositoryRef) -> Remote:
         """As the port says."""
         return remotes.remote(self._url, repository, "oauth2", self._settings.token)
@@ -113,6 +122,22 @@ class GitLabHost:
     async def post_status(self, status: CommitStatus) -> None:
         """As the port says."""
         await self._caller.call(lambda: statuses.post(self._api(), status, self._now))
+
+    async def told_deliveries(
+        self, repository: RepositoryRef, *, url: str, since: datetime, until: str | None
+    ) -> Sequence[ToldDelivery]:
+        """As the port says."""
+        return await self._caller.call(
+            lambda: deliveries.listed(
+                self._api(), repository, self._hooks, self._now, url=url, since=since, until=until
+            )
+        )
+
+    async def redeliver(self, repository: RepositoryRef, told: ToldDelivery) -> None:
+        """As the port says."""
+        await self._caller.call(
+            lambda: deliveries.send_again(self._api(), repository, told, self._now)
+        )
 
     async def check(self) -> HostCheck:
         """As the port says."""
@@ -134,22 +159,12 @@ class GitLabHost:
     def _api(self) -> statuses.Client:
         """The client, made when it is first needed; runs in the caller's threads."""
         if self._settings.token is None:
-            raise HostError(
-                f"no token to post statuses with: set hosts.{self.name}.token", permanent=True
-            )
+            raise HostError(f"no token: set hosts.{self.name}.token", permanent=True)
         if self._client is None:
             self._client = statuses.Client(
                 self._settings.token.get_secret_value(), self._url, timeout=self._timeout
             )
         return self._client
-
-
-def _delivery_id(headers: Mapping[str, str]) -> str | None:
-    """The delivery's id, the same when GitLab sends it again.
-
-    `X-Gitlab-Event-UUID` is the last resort: webhooks that a webhook sets off share it.
-    """
-    return next((headers[name] for name in DELIVERY_HEADERS if headers.get(name)), None)
 
 
 def _signing_key(token: SecretStr | None) -> bytes | None:

@@ -66,7 +66,7 @@ def _push(payload: Payload, url: str) -> Event | Irrelevant:
     if after is None or sha is None:
         return Irrelevant(reason=f"{ref} was deleted: nothing to build", ref=ref)
     if _skipped(payload):
-        return Irrelevant(reason="the push carried `-o ci.skip`", ref=ref)
+        return Irrelevant(reason="the push carried `-o ci.skip`", ref=ref, sha=sha)
     found = _needed_repository(payload)
     commit = _commit(payload, sha)
     message = reading.prose(commit, "message", limit=reading.MAX_PROSE)
@@ -85,6 +85,24 @@ def _push(payload: Payload, url: str) -> Event | Irrelevant:
         actor=reading.prose(payload, "user_username") or reading.prose(payload, "user_name"),
         actor_id=_id_text(payload, "user_id"),
         url=f"{url}/{found.full_name}/-/commit/{sha}",
+    )
+
+
+def pushed(
+    repository: RepositoryRef, url: str, *, ref: str, before: str | None, sha: str
+) -> Event | Irrelevant:
+    """What a webhook would have told of a branch or tag that points at this commit now."""
+    branch, tag = reading.split_ref(ref)
+    return Event(
+        kind=EventKind.TAG if tag else EventKind.PUSH,
+        repository=repository.full_name,
+        sha=sha,
+        ref=ref,
+        before=before,
+        branch=branch,
+        tag=tag,
+        default_branch=repository.default_branch,
+        url=f"{url}/{repository.full_name}/-/commit/{sha}",
     )
 
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from server.clock import Clock
 from server.hosts.calling import REQUEST_TIMEOUT, odd_answers_told, retry_after
-from server.hosts.port import CommitStatus, HostCheck, HostError, StatusState
+from server.hosts.port import CommitStatus, HostCheck, HostError, Refusal, StatusState
 
 if TYPE_CHECKING:
     import requests
@@ -78,7 +78,7 @@ def post(client: Client, status: CommitStatus, clock: Clock) -> None:
             made.attributes["status"]  # an answer without one took nothing
     except GitlabError as error:
         if error.response_code != 400 or CANNOT_TRANSITION not in _message(error):  # noqa: PLR2004
-            raise _told(error, client, status.repository.full_name, clock) from error
+            raise told(error, client, status.repository.full_name, clock) from error
         shown = _shown(client, status, clock)
         if not _as_far(shown, status.state):
             raise HostError(
@@ -120,7 +120,7 @@ def _shown(client: Client, status: CommitStatus, clock: Clock) -> str | None:
                 get_all=False, per_page=100, query_parameters=filters, obey_rate_limit=False
             )
     except GitlabError as error:
-        raise _told(error, client, status.repository.full_name, clock) from error
+        raise told(error, client, status.repository.full_name, clock) from error
     known = [row.attributes for row in rows]
     named = {row.get("id"): row for row in known if row.get("name") == filters["name"]}
     newest = max((number for number in named if isinstance(number, int)), default=None)
@@ -145,7 +145,7 @@ def check(client: Client, where: str, clock: Clock) -> HostCheck:
     try:
         user = client.api.http_get("/user", obey_rate_limit=False)
     except GitlabError as error:
-        raise _told(error, client, "the token", clock) from error
+        raise told(error, client, "the token", clock) from error
     name = user.get("username") if isinstance(user, dict) else None
     if not name:
         return HostCheck(
@@ -154,7 +154,8 @@ def check(client: Client, where: str, clock: Clock) -> HostCheck:
     return HostCheck(ok=True, message=f"{where} answers; token of {name}")
 
 
-def _told(error: GitlabError, client: Client, subject: str, clock: Clock) -> HostError:
+def told(error: GitlabError, client: Client, subject: str, clock: Clock) -> HostError:
+    """An error of the library's as ours."""
     status, said = error.response_code, _message(error)
     if status is None:
         return HostError(f"GitLab's answer for {subject} could not be read ({said})")
@@ -163,10 +164,20 @@ def _told(error: GitlabError, client: Client, subject: str, clock: Clock) -> Hos
         return HostError(f"GitLab's rate limit is used up ({said})", retry_after=wish)
     if status == 403 and wish is not None:  # noqa: PLR2004
         return HostError(f"GitLab asks to wait ({said})", retry_after=wish)
+    refused = None if _of_commit(status, said) else REFUSED.get(status)
     advice = _ADVICE.get(status, "")
     text = f"GitLab answered {status} for {subject}{f' ({said})' if said else ''}{advice}"
-    return HostError(text, permanent=status in _ADVICE, retry_after=wish)
+    permanent = status in _ADVICE and refused is None
+    return HostError(text, permanent=permanent, retry_after=wish, refused=refused)
 
+
+def _of_commit(status: int, said: str) -> bool:
+    """Whether it is the commit that is gone ("404 Commit Not Found"), and not the project."""
+    return status == 404 and "commit" in said.lower()  # noqa: PLR2004
+
+
+REFUSED = {401: Refusal.CREDENTIAL, 403: Refusal.REPOSITORY, 404: Refusal.REPOSITORY}
+"""What trying again mends once somebody has given the token its right back."""
 
 _ADVICE = {
     400: ": it does not accept what was sent",

@@ -87,6 +87,7 @@ function show(fresh) {
   const main = document.querySelector("main");
   document.title = fresh.title;
   document.querySelector("link[rel=icon]").href = fresh.querySelector("link[rel=icon]").href;
+  swap("notices", fresh);
   swap("fresh", fresh);
   swap("more", fresh);
   const old = document.getElementById("output");

@@ -32,6 +32,7 @@ def app(house: House) -> Starlette:
         clock=house.clock,
         base_url=BASE,
         stopping=house.stopping,
+        operations=house.operations,
     )
     return Starlette(routes=[Mount("/api/v1", routes=routes)])
 

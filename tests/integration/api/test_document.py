@@ -100,6 +100,7 @@ def test_answers_are_as_described(house: House, client: TestClient, openapi: Ope
         f"deliveries/{delivery.id}",
         "images",
         "repositories",
+        "operations",
     ):
         response = client.get(path)
         assert response.status_code == 200, path

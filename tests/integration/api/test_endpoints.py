@@ -7,10 +7,14 @@ from datetime import timedelta
 import pytest
 from starlette.testclient import TestClient
 
+from pipelines.plan import Group
 from pipelines.progress import State
 from server.auth import make_token
-from server.store import tokens
-from tests.builders import NOW, House, event
+from server.notices import Level, Notice
+from server.store import pauses, retention, runs, tokens
+from server.store.retention import OldOutput
+from server.store.rows import Found, PauseKind
+from tests.builders import NOW, House, event, plan
 
 
 def test_runs_are_listed_newest_first_and_paged_by_the_last_id(
@@ -181,6 +185,39 @@ def test_a_cancel_of_a_running_run_interrupts_it(house: House, client: TestClien
     assert response.status_code == 202
     assert response.json()["cancelled_by"] == "ada"
     assert house.interrupted == [(run.id, 1)]
+
+
+def test_the_queue_tells_what_waits_for_what_and_how_long(house: House, client: TestClient) -> None:
+    grouped = plan().model_copy(update={"group": Group(name="web")})
+    first, second = house.run(of=grouped), house.run(of=grouped)
+    house.take()
+    free = house.run()
+    house.clock.forward(seconds=90)
+
+    queue = client.get("queue").json()
+
+    assert queue["waiting"] == 2
+    assert [item["run"]["id"] for item in queue["items"]] == [second.id, free.id]
+    assert [item["waits_for"] for item in queue["items"]] == [
+        f"waits for run {first.id} of group web",
+        "waits for a slot",
+    ]
+    assert queue["items"][0]["waits_for_run"].endswith(f"/runs/{first.id}")
+    assert queue["items"][0]["waited_seconds"] == 90.0
+    assert client.get(f"runs/{second.id}").json()["waits_for"] == queue["items"][0]["waits_for"]
+    assert client.get(f"runs/{first.id}").json()["waits_for"] is None
+    assert [item["run"]["id"] for item in client.get("queue?limit=1").json()["items"]] == [2]
+
+
+def test_an_attempt_tells_which_run_superseded_it(house: House, client: TestClient) -> None:
+    first, second = house.run(), house.run()
+    house.database.run(runs.supersede, first.id, by=second.id, at=house.clock())
+
+    (attempt,) = client.get(f"runs/{first.id}").json()["attempts"]
+
+    assert attempt["state"] == "cancelled"
+    assert attempt["superseded_by"].endswith(f"/runs/{second.id}")
+    assert attempt["cancelled_by"] is None
 
 
 def test_a_cancel_of_an_ended_run_is_a_conflict(house: House, client: TestClient) -> None:
@@ -360,3 +397,165 @@ def test_a_redelivered_delivery_waits_again_without_its_decision(
     assert (first.json()["state"], first.json()["decision"]) == ("waiting", None)
     assert second.status_code == 409
     assert "waits to be read already" in second.json()["detail"]
+
+
+def test_a_rerun_of_what_failed_carries_over_what_passed(house: House, client: TestClient) -> None:
+    run = house.failed()
+
+    started = client.post(f"runs/{run.id}/attempts", json={"only": "failed"})
+
+    assert started.status_code == 201
+    assert started.json()["reason"] == "re-run of what failed by ada"
+    built, tested, pushed = client.get(f"runs/{run.id}").json()["steps"]
+    assert (built["state"], built["carried_from"]) == ("success", 1)
+    assert built["log"].endswith(f"/runs/{run.id}/attempts/1/steps/build.web/log")
+    assert [(step["state"], step["carried_from"]) for step in (tested, pushed)] == [
+        ("waiting", None),
+        ("waiting", None),
+    ]
+
+
+def test_the_output_of_a_step_that_was_carried_over_is_what_it_wrote_then(
+    house: House, client: TestClient
+) -> None:
+    run = house.failed()
+    client.post(f"runs/{run.id}/attempts", json={"only": "failed"})
+
+    for path in (f"runs/{run.id}/steps", f"runs/{run.id}/attempts/2/steps"):
+        assert client.get(f"{path}/build.web/log").text.startswith("step 1/3\n")
+
+
+def test_a_rerun_from_a_step_runs_it_and_what_needs_it(house: House, client: TestClient) -> None:
+    run = house.succeeded()
+
+    started = client.post(f"runs/{run.id}/attempts", json={"from": "test.unit"})
+
+    assert started.json()["reason"] == "re-run from test.unit by ada"
+    states = {step["key"]: step["state"] for step in client.get(f"runs/{run.id}").json()["steps"]}
+    assert states == {"build.web": "success", "test.unit": "waiting", "push.web": "waiting"}
+
+
+def test_a_rerun_of_what_failed_where_nothing_did_is_a_conflict(
+    house: House, client: TestClient
+) -> None:
+    run = house.succeeded()
+
+    refused = client.post(f"runs/{run.id}/attempts", json={"only": "failed"})
+
+    assert refused.status_code == 409
+    assert "every step" in refused.json()["detail"]
+
+
+@pytest.mark.parametrize(
+    ("body", "status", "word"),
+    [
+        ({"from": "test.none"}, 404, "it has build.web, test.unit, push.web"),
+        ({"only": "passed"}, 422, "failed"),
+        ({"only": "failed", "from": "test.unit"}, 422, "not both"),
+        ({"what": 1}, 422, "what"),
+    ],
+)
+def test_a_rerun_that_makes_no_sense_says_what_would(
+    house: House, client: TestClient, body: dict[str, object], status: int, word: str
+) -> None:
+    run = house.failed()
+
+    refused = client.post(f"runs/{run.id}/attempts", json=body)
+
+    assert refused.status_code == status
+    assert word in refused.json()["detail"]
+    assert house.fresh(run.id).attempt == 1
+
+
+def test_operations_tell_how_the_server_does_in_figures_and_in_words(
+    house: House, client: TestClient
+) -> None:
+    house.run()
+    house.clock.forward(minutes=2)
+    house.board.put(
+        Notice(part="disk", level=Level.PAUSE, text="No new run starts", since=house.clock())
+    )
+
+    told = client.get("operations").json()
+
+    assert told["queue"] == {"count": 1, "oldest_seconds": 120.0}
+    assert (told["paused"], told["notices"][0]["text"]) == (True, "No new run starts")
+    assert told["engine_fault"] is None
+    assert told["adopted"] == {"count": 0, "last_at": None}
+    said = {one["part"]: one["text"] for one in told["sentences"]}
+    assert said["Runs"] == "None runs; 1 waits, for 2 min."
+
+
+def test_operations_want_a_token(stranger: TestClient) -> None:
+    assert stranger.get("operations").status_code == 401
+
+
+def test_output_that_was_removed_is_told_as_gone(house: House, client: TestClient) -> None:
+    run = house.failed().id
+    old = [OldOutput(run=run, attempt=1)]
+    house.logs.remove(run, 1)
+    house.database.run(retention.outputs_removed, old, at=house.clock())
+
+    answer = client.get(f"runs/{run}/steps/test.unit/log")
+
+    assert answer.status_code == 410
+    assert "removed for its age on 2026-03-01" in answer.json()["detail"]
+    shown = client.get(f"runs/{run}").json()["attempts"][0]
+    assert shown["output_removed_at"] is not None
+
+
+def test_a_delivery_that_was_emptied_cannot_be_read_again(house: House, client: TestClient) -> None:
+    delivery = house.delivery()
+    house.nothing(delivery, "no match")
+    house.database.run(retention.empty_deliveries, [delivery.id], at=house.clock())
+
+    answer = client.post(f"deliveries/{delivery.id}/redeliver")
+
+    assert answer.status_code == 409
+    assert "removed for its age on 2026-03-01" in answer.json()["detail"]
+    assert client.get(f"deliveries/{delivery.id}").json()["emptied_at"] is not None
+
+
+def test_a_run_leads_to_its_delivery_and_tells_how_that_was_found(
+    house: House, client: TestClient
+) -> None:
+    delivery = house.delivery(found=Found.HEADS)
+    run = house.run(delivery=delivery)
+
+    shown = client.get(f"runs/{run.id}").json()
+
+    assert shown["delivery"].endswith(f"/api/v1/deliveries/{delivery.id}")
+    assert shown["found"] == "heads"
+    assert client.get(f"deliveries/{delivery.id}").json()["found"] == "heads"
+    assert [one["found"] for one in client.get("deliveries").json()["items"]] == ["heads"]
+
+
+def test_hosts_that_are_left_alone_are_listed_with_the_reason(
+    house: House, client: TestClient
+) -> None:
+    for kind, repository in ((PauseKind.QUIET, 0), (PauseKind.HOOKS, house.repository().id)):
+        house.database.run(
+            pauses.pause,
+            "forge",
+            kind=kind,
+            repository=repository,
+            reason="because",
+            now=house.clock(),
+            until=house.clock() + timedelta(hours=1),
+        )
+
+    items = client.get("pauses").json()["items"]
+
+    assert [(one["kind"], one["repository"], one["reason"]) for one in items] == [
+        ("quiet", None, "because"),
+        ("hooks", "acme/web", "because"),
+    ]
+
+
+def test_a_run_whose_commit_still_cannot_be_read_is_a_conflict_that_says_so(
+    house: House, client: TestClient
+) -> None:
+    answer = client.post(f"runs/{house.unreadable().id}/attempts")
+
+    assert answer.status_code == 409
+    assert "still cannot be read" in answer.json()["detail"]

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
 from pydantic import SecretStr
 
 from scripts.parts.registry import Registry
+from server import clock
 from server.cli import checkup
 from server.config import (
     EngineSettings,
@@ -16,6 +19,10 @@ from server.config import (
     ServerSettings,
     Settings,
 )
+from server.hosts.port import RepositoryRef
+from server.store import Database, pauses, repositories
+from server.store.migrations import upgrade
+from server.store.rows import PauseKind
 
 
 @pytest.fixture
@@ -60,3 +67,30 @@ def test_a_wrong_password_is_told_with_the_setting_to_mend(settings: Settings) -
     assert f"FAULT  registry {name}: no login" in text
     assert f'check `registries."{name}"`' in text
     assert "not-the-password" not in text
+
+
+def test_what_a_host_refused_the_server_is_told_with_what_to_do(settings: Settings) -> None:
+    settings.server.data.mkdir()
+    upgrade(settings.database_url)
+    with contextlib.closing(Database(settings.database_url)) as database:
+        ref = RepositoryRef(external_id="acme/web", full_name="acme/web")
+        row = database.run(repositories.remember_repository, host="forge", ref=ref, at=clock.now())
+        for kind, repository in ((PauseKind.HOOKS, row.id), (PauseKind.QUIET, 0)):
+            database.run(
+                pauses.pause,
+                "forge",
+                kind=kind,
+                repository=repository,
+                reason="give the token the right",
+                now=clock.now(),
+                until=clock.now() + timedelta(hours=1),
+            )
+    said: list[str] = []
+
+    well = checkup.run(settings, said.append)
+
+    text = "\n".join(said)
+    assert not well
+    assert "FAULT  repository acme/web on forge: does not tell of missed deliveries" in text
+    assert "       fix: give the token the right" in text
+    assert "ok     host forge: asks for quiet" in text

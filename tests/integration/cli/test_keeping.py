@@ -17,7 +17,9 @@ from tests.parts.process import LadingProcess
 @pytest.fixture
 def server(tmp_path: Path) -> LadingProcess:
     """One that was not started; it has a token named test."""
-    return LadingProcess(tmp_path, engine="unix:///nowhere/docker.sock", git=tmp_path)
+    made = LadingProcess(tmp_path, engine="unix:///nowhere/docker.sock", git=tmp_path)
+    assert made.token
+    return made
 
 
 def database(server: LadingProcess) -> Path:

@@ -14,7 +14,7 @@ from itertools import count
 from pathlib import Path
 from typing import Any, TypeVar
 
-from pipelines.engine.client import Engine, Login
+from pipelines.engine.client import Engine
 from pipelines.engine.containers import Attempt, Limits
 from pipelines.engine.executor import EngineExecutor
 from pipelines.engine.interruption import Patience
@@ -22,13 +22,14 @@ from pipelines.execution import execute
 from pipelines.images.retries import Backoff
 from pipelines.plan import Plan, Step
 from pipelines.progress import Fact, Outcome, Progress
+from pipelines.registries.logins import Login
 from pipelines.source import GitSource
 from pipelines.testing import MemoryOutputs
 
 T = TypeVar("T")
 
 LIMITS = Limits(memory=64 * 2**20, cpus=1.0, pids=64)
-QUICK = Backoff(attempts=3, first=0.05, longest=0.1)
+QUICK = Backoff(first=0.05, longest=0.1, within=0.5)
 _RUNS = count(1)
 
 
@@ -100,8 +101,10 @@ class Bench:
             patience=self.patience,
         )
 
-    async def run(self, plan: Plan) -> Progress:
-        """Walk the plan to its end."""
+    async def run(
+        self, plan: Plan, *, attempt: Attempt | None = None, earlier: Progress | None = None
+    ) -> Progress:
+        """Walk the plan to its end, perhaps from where another executor left it."""
         self.cancelled = asyncio.Event()  # for this run's own event loop
 
         def emit(fact: Fact) -> Coroutine[Any, Any, None]:
@@ -110,13 +113,14 @@ class Bench:
 
         return await execute(
             plan,
-            self.executor(plan),
+            self.executor(plan, attempt),
             emit=emit,
             outputs=self.outputs,
             clock=lambda: datetime.now(UTC),
             cancelled=self.cancelled,
             grace=1.0,
             parallel_steps=4,
+            earlier=earlier,
         )
 
     async def outcomes(self, plan: Plan) -> dict[str, Outcome]:

@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
+from typing import Any
 
 import pytest
 
@@ -76,7 +77,9 @@ def test_a_running_step_is_followed_from_the_last_byte_in_the_workspace_as_it_is
         await first.open()
         changed, _ = await whole(first, plan, "test.change")
         output = MemoryOutput()
-        going = asyncio.create_task(first.run(plan.step("test.long"), output, lambda: None))
+        begun_first = asyncio.Event()
+        going = asyncio.create_task(first.run(plan.step("test.long"), output, begun_first.set))
+        await begun_first.wait()  # output may come before the engine says that it has started
         await until(lambda: b"o3\n" in output.of(1) and b"e3\n" in output.of(2))
         going.cancel()
         await asyncio.wait({going})
@@ -192,6 +195,35 @@ def test_a_step_killed_unseen_is_an_error_where_the_engine_was_started_since(
     run(work())
 
 
+def test_a_step_that_the_engines_list_still_calls_created_is_gone_on_with(
+    bench: Bench, busybox_image: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plan = plan_of(commands_step("unit", "echo once; sleep 1; echo end", image=busybox_image))
+
+    async def work() -> None:
+        first = bench.executor(plan)
+        await first.open()
+        begun = asyncio.Event()
+        going = asyncio.create_task(first.run(plan.steps[0], MemoryOutput(), begun.set))
+        await begun.wait()
+        going.cancel()
+        await asyncio.wait({going})
+        await first.release()
+        listed = bench.engine.client.containers
+
+        def lagging(**arguments: Any) -> list[dict[str, Any]]:  # noqa: ANN401 - the SDK's own
+            return [one | {"State": "created"} for one in listed(**arguments)]
+
+        monkeypatch.setattr(bench.engine.client, "containers", lagging)
+        output = MemoryOutput()
+        async with second(bench, plan, first, began(plan, "test.unit")) as executor:
+            outcome = await executor.adopt(plan.steps[0], output, lambda: None, {})
+        assert outcome == Outcome(state=State.SUCCESS, exit_code=0)
+        assert output.text.endswith("once\nend\n")
+
+    run(work())
+
+
 def test_bytes_that_are_no_text_are_counted_as_they_came(bench: Bench, busybox_image: str) -> None:
     odd = "for i in 1 2 3; do printf '\\377\\000%s\\n' $i; done; while [ ! -e go ]; do :; done"
     plan = plan_of(
@@ -203,7 +235,9 @@ def test_bytes_that_are_no_text_are_counted_as_they_came(bench: Bench, busybox_i
         first = bench.executor(plan)
         await first.open()
         output, rest = MemoryOutput(), MemoryOutput()
-        going = asyncio.create_task(first.run(plan.steps[0], output, lambda: None))
+        begun = asyncio.Event()
+        going = asyncio.create_task(first.run(plan.steps[0], output, begun.set))
+        await begun.wait()  # output may come before the engine says that it has started
         await until(lambda: b"3\n" in output.of(1)[-2:])
         going.cancel()
         await asyncio.wait({going})

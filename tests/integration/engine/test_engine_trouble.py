@@ -1,13 +1,10 @@
-"""An engine that goes away: between us and it stands a wire that can be cut."""
+"""An engine that goes away."""
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import threading
 from collections.abc import Iterator
 from pathlib import Path
-from socket import AF_UNIX, SHUT_RDWR, socket
 
 import pytest
 
@@ -18,92 +15,10 @@ from pipelines.progress import State
 from pipelines.source import GitSource
 from pipelines.testing import commands_step, plan_of
 from tests.integration.engine.bench import Bench, engine_at, run, until
+from tests.parts.wire import Wire
 
 PATIENT = Patience(every=0.3, silence=20)
 IMPATIENT = Patience(every=0.3, silence=1)
-
-
-class Wire:
-    """A unix socket before the engine's own."""
-
-    def __init__(self, path: Path, target: str) -> None:
-        self.url = f"unix://{path}"
-        self._target = target
-        self._broken = False
-        self._pairs: list[tuple[socket, socket, bytearray]] = []
-        self._threads: list[threading.Thread] = []
-        self._listening = socket(AF_UNIX)
-        self._listening.bind(str(path))
-        self._listening.listen(64)
-        self._spawn(self._accept)
-
-    def drop(self, *, only: str = "") -> None:
-        """End every connection, or those that asked for something; new ones may come."""
-        for near, far, asked in [pair for pair in self._pairs if only.encode() in pair[2]]:
-            asked.clear()
-            for end in (near, far):
-                with contextlib.suppress(OSError):
-                    end.shutdown(SHUT_RDWR)
-
-    def asked(self, word: str) -> bool:
-        """Whether somebody has asked for it."""
-        return any(word.encode() in asked for _, _, asked in self._pairs)
-
-    def cut(self) -> None:
-        """As if the engine were killed: no connection any more."""
-        self._broken = True
-        self.drop()
-
-    def mend(self) -> None:
-        """As if it were started again."""
-        self._broken = False
-
-    def close(self) -> None:
-        """Stop and wait for all threads."""
-        self.cut()
-        with contextlib.suppress(OSError):
-            self._listening.shutdown(SHUT_RDWR)
-        self._listening.close()
-        for thread in self._threads:
-            thread.join(5)
-
-    def _spawn(self, work: object, *arguments: object) -> None:
-        assert callable(work)
-        thread = threading.Thread(target=work, args=arguments, daemon=True)
-        self._threads.append(thread)
-        thread.start()
-
-    def _accept(self) -> None:
-        while True:
-            try:
-                near, _ = self._listening.accept()
-            except OSError:
-                return
-            if self._broken:
-                near.close()
-                continue
-            far = socket(AF_UNIX)
-            asked = bytearray()
-            self._pairs.append((near, far, asked))
-            self._spawn(self._carry, near, far, asked)
-
-    def _carry(self, near: socket, far: socket, asked: bytearray) -> None:
-        with near, far:
-            far.connect(self._target)
-            back = threading.Thread(target=_copy, args=(far, near, bytearray()), daemon=True)
-            back.start()
-            _copy(near, far, asked)
-            back.join()
-
-
-def _copy(source: socket, sink: socket, seen: bytearray) -> None:
-    with contextlib.suppress(OSError):
-        while data := source.recv(65536):
-            seen += data[:200]
-            sink.sendall(data)
-    for end in (source, sink):
-        with contextlib.suppress(OSError):
-            end.shutdown(SHUT_RDWR)
 
 
 @pytest.fixture
@@ -171,7 +86,9 @@ def test_a_step_that_ended_while_the_engine_was_away_keeps_its_end(
         return (await going).state
 
     assert run(work()) is State.SUCCESS
-    assert wired.outputs.text("test.a").endswith("\nup\nlate\n")
+    said, _, warned = wired.outputs.text("test.a").partition("\n[lading] ")
+    assert said.endswith("\nup\nlate\n")
+    assert warned.startswith("the container engine was away when this step ended")
 
 
 def test_an_engine_that_stays_away_is_an_error_that_names_it(
@@ -197,7 +114,9 @@ def test_an_engine_that_stays_away_is_an_error_that_names_it(
 def test_no_engine_at_all_is_told_with_what_to_do(folder: Path, source: GitSource) -> None:
     async def work() -> None:
         with engine_at(f"unix://{folder}/nobody.sock") as engine:
-            bench = Bench(engine=engine, server="nobody", source=source)
+            bench = Bench(
+                engine=engine, server="nobody", source=source, patience=Patience(beginning=0)
+            )
             executor = bench.executor(plan_of(commands_step("a")))
             with pytest.raises(ExecutorUnavailableError, match=r"start it, or set `engine\.url`"):
                 await executor.open()

@@ -8,9 +8,9 @@ from uuid import uuid4
 
 import pytest
 
-from pipelines.engine.client import Login
 from pipelines.plan import BuildWork
 from pipelines.progress import Outcome, State
+from pipelines.registries.logins import Login
 from pipelines.source import GitSource
 from pipelines.testing import build_step, commands_step, plan_of, push_step
 from scripts.parts.registry import Registry
@@ -196,17 +196,6 @@ def test_a_wrong_password_is_told_with_the_setting(
     )
     assert f'check registries."{registry.address}" in config.toml' in outcome.message
     assert "wrong-password" not in outcome.message + bench.outputs.text("push.web")
-
-
-def test_a_registry_that_is_down_is_tried_again_and_then_told(
-    bench: Bench, busybox_image: str, made: Made
-) -> None:
-    bench.source = made({"Dockerfile": f"FROM {busybox_image}\n"})
-    plan = plan_of(build_step(), push_step("127.0.0.1:9/a", "1", needs=("build.web",)))
-    outcome = run(bench.outcomes(plan))["push.web"]
-    assert outcome.state is State.ERROR
-    assert outcome.message.startswith("registry 127.0.0.1:9 unavailable for the push of")
-    assert bench.outputs.text("push.web").count("trying again in") == 2
 
 
 def test_a_base_behind_a_login_is_pulled(

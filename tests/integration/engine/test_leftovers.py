@@ -7,7 +7,7 @@ import pytest
 from docker.errors import NotFound
 
 from pipelines.engine.containers import Attempt, attempt_tag
-from pipelines.engine.leftovers import remove_leftovers
+from pipelines.engine.leftovers import find_leftovers, remove_leftovers
 from pipelines.testing import MemoryOutput, commands_step, plan_of
 from tests.integration.engine.bench import Bench, run
 
@@ -45,6 +45,24 @@ def test_only_what_nobody_needs_any_more_is_removed(
     run(work())
 
 
+def test_what_begins_behind_the_look_is_not_taken_for_a_leftover(
+    bench: Bench, busybox_image: str
+) -> None:
+    async def work() -> None:
+        dead = await abandoned(bench, busybox_image)
+        client = bench.engine.client
+        found = find_leftovers(client, bench.server)
+        fresh = await abandoned(bench, busybox_image)
+
+        assert remove_leftovers(client, bench.server, set(), found=found) == 2
+
+        assert not any(f"-{dead}-1-" in name for name in bench.left())
+        assert any(f"-{fresh}-1-" in name for name in bench.left())
+        remove_leftovers(client, bench.server, set())
+
+    run(work())
+
+
 def test_the_names_of_dead_attempts_images_go_too(bench: Bench, busybox_image: str) -> None:
     async def work() -> None:
         await bench.engine.connected()
@@ -53,7 +71,9 @@ def test_the_names_of_dead_attempts_images_go_too(bench: Bench, busybox_image: s
         name = f"lading/test-{bench.server}/web"
         tag = attempt_tag(executor.attempt)
         client.tag(busybox_image, name, tag, force=True)
-        assert remove_leftovers(client, bench.server, {(executor.attempt.run, 1)}) == 0
+        attempts = {(executor.attempt.run, 1)}
+        assert remove_leftovers(client, bench.server, attempts) == 0
+        assert remove_leftovers(client, bench.server, set(), keep_images=attempts) == 0
         assert remove_leftovers(client, bench.server, set()) == 1
         assert client.images(name) == []
 

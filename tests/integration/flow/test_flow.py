@@ -66,6 +66,37 @@ def test_a_github_push_is_built_tested_pushed_and_its_status_turns_green(
     wait_until(lambda: left_on_engine() == [], "everything is cleaned up", 20)
 
 
+def test_what_failed_runs_again_alone_on_the_image_that_was_built_before(
+    flow: Flow, docker_client: docker.DockerClient
+) -> None:
+    lading = flow.server.lading
+    files = application(flow, test='test "$CI_ATTEMPT" = 2')
+    files["Dockerfile"] += "RUN head -c 9 /dev/urandom > /data\n"
+    sha = flow.push(files)
+    run = flow.run_of(flow.tell_github(sha))
+    assert flow.server.ended(run).state is State.FAILURE
+    built = flow.server.steps(run)[0].outcome
+
+    def sweep() -> list[str]:
+        wait_until(lambda: not lading.worker.active, "the attempt is cleared up", 20)
+        asyncio.run_coroutine_threadsafe(lading._remove_leftovers(), flow.server.loop).result(30)
+        prefix = f":attempt.{lading.server_id}.{run}."
+        names = [name for image in docker_client.images.list() for name in image.tags]
+        return [name for name in names if prefix in name]
+
+    assert len(sweep()) == 1
+    flow.server.api.post(f"/runs/{run}/attempts", json={"only": "failed"})
+
+    assert flow.server.ended(run, attempt=2).state is State.SUCCESS
+    steps = {step.key: step for step in flow.server.steps(run)}
+    assert steps["build.web"].carried_from == 1
+    assert steps["build.web"].outcome == built
+    assert steps["test.unit"].carried_from is None
+    assert [version.attempt for version in flow.server.images(run)] == [2]
+    assert sweep() == []
+    flow.github.wait_for(flow.web.full_name, sha, "lading/push/default", "success")
+
+
 def test_a_failing_test_stops_the_push_and_says_so_beside_the_commit(flow: Flow) -> None:
     sha = flow.push(application(flow, test="exit 3"))
 
@@ -283,6 +314,28 @@ def test_a_cancelled_run_stops_a_step_that_ignores_sigterm(
     wait_until(lambda: left_on_engine() == [], "everything is cleaned up", 20)
 
 
+def test_a_newer_push_stops_the_running_one_and_both_commits_say_what_became_of_them(
+    flow: Flow, left_on_engine: Callable[[], list[str]]
+) -> None:
+    superseding = "concurrency: {cancel_in_progress: true}\n"
+    wait = library(flow.image, "while [ -e first ]; do sleep 0.1; done")
+    old = flow.push({".lading.yml": superseding + wait, "first": ""})
+    first = flow.run_of(flow.tell_github(old))
+    flow.server.running(first, "test.unit")
+
+    (flow.repository.work / "first").unlink()
+    new = flow.push({})
+    second = flow.run_of(flow.tell_github(new, before=old))
+
+    ended = flow.server.ended(first, within=20)
+    assert (ended.state, ended.sentence) == (State.CANCELLED, f"superseded by run {second}")
+    assert flow.server.ended(second).state is State.SUCCESS
+    flow.github.wait_for(flow.web.full_name, new, "lading/push/default", "success")
+    told = flow.github.wait_for(flow.web.full_name, old, "lading/push/default", "error")
+    assert f"superseded by run {second}" in str(told.description)
+    wait_until(lambda: left_on_engine() == [], "everything is cleaned up", 20)
+
+
 def test_a_run_that_takes_long_holds_up_no_run_beside_it(flow: Flow) -> None:
     long = flow.push({".lading.yml": library(flow.image, "while true; do sleep 1; done")})
     first = flow.run_of(flow.tell_github(long))
@@ -378,7 +431,7 @@ def test_a_delivery_that_cannot_be_read_is_set_aside_and_the_rest_flows(
         return read(headers, payload)
 
     monkeypatch.setattr(host, "read", poisoned)
-    monkeypatch.setattr("server.intake.POLL", 0.01)
+    monkeypatch.setattr("server.intake.intake.POLL", 0.01)
     sha = flow.push({".lading.yml": library(flow.image, "true")})
     poison = flow.tell_github(sha, ref="refs/heads/poison")
 

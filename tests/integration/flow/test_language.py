@@ -2,7 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
+
+import docker
+import pytest
+
 from pipelines.progress import State
+from server.store import repositories
+from server.store.rows import Bounds
 from tests.integration.flow.conftest import Flow, server_parts
 
 __all__ = ["server_parts"]
@@ -104,3 +111,89 @@ def test_a_step_that_asks_for_more_than_the_server_allows_is_told_its_bound(flow
     ended = flow.server.ended(run)
     assert ended.state is State.ERROR
     assert "asks for 64 GiB of memory; this server allows a step 256 MiB" in ended.sentence
+
+
+SECRET = "correct horse/battery+staple"
+
+
+def keep(flow: Flow, name: str = "npm", *, bounds: Bounds | None = None) -> None:
+    """Store a secret of the test's own repository, which the server has met."""
+    lading = flow.server.lading
+    (row,) = lading.database.run(repositories.repositories_named, flow.web.full_name)
+    setting = lading.secrets.set(
+        repository=row.id, name=name, value=SECRET, bounds=bounds or Bounds(), by="ada"
+    )
+    asyncio.run_coroutine_threadsafe(setting, flow.server.loop).result(30)
+
+
+@pytest.fixture
+def known(flow: Flow) -> Flow:
+    """A repository that has been pushed to before."""
+    ran(flow, "test: {first: {image: IMAGE, commands: echo hello}}")
+    return flow
+
+
+TELLING = """\
+test:
+  telling:
+    image: IMAGE
+    env: {TOKEN: {from_secret: npm}}
+    commands:
+      - echo "token is $TOKEN."
+      - printf %s "user:$TOKEN" | base64
+      - printf %s "$TOKEN" | head -c 9; sleep 0.3; printf %s "$TOKEN" | tail -c +10; echo
+      - echo "$TOKEN" > left-behind; test ${#TOKEN} = 28
+  finding: {image: IMAGE, needs: test.telling, commands: cat left-behind; test -z "$TOKEN"}
+"""
+
+
+def test_a_secret_reaches_the_step_that_names_it_and_no_output(known: Flow) -> None:
+    keep(known)
+
+    run, states = ran(known, TELLING)
+
+    assert states == {"test.telling": State.SUCCESS, "test.finding": State.SUCCESS}
+    for step in states:
+        log = known.server.log(run, step)
+        assert SECRET not in log
+        assert "battery" not in log
+        assert "Y29ycmVjdC" not in log
+    assert f"token is {'*' * len(SECRET)}.\n" in known.server.log(run, "test.telling")
+
+
+def test_a_secret_is_in_the_container_of_its_step_alone(
+    known: Flow, docker_client: docker.DockerClient
+) -> None:
+    keep(known)
+    sha = known.push(
+        {
+            ".lading.yml": TELLING.replace("IMAGE", known.image)
+            + f"  other: {{image: {known.image}, needs: [], commands: sleep 30}}\n"
+        }
+    )
+    run = known.run_of(known.tell_github(sha))
+    known.server.running(run, "test.other")
+    filters = {"label": [f"lading.run={run}", f"lading.server={known.server.lading.server_id}"]}
+
+    holding = {
+        found["Config"]["Labels"]["lading.step"]
+        for each in docker_client.api.containers(all=True, filters=filters)
+        if SECRET in str(found := docker_client.api.inspect_container(each["Id"]))
+    }
+
+    assert holding <= {"test.telling"}
+    known.server.api.post(f"/runs/{run}/cancel")
+    known.server.ended(run)
+
+
+def test_a_step_without_its_secret_says_how_to_set_it(known: Flow) -> None:
+    run, states = ran(known, TELLING)
+    assert states == {"test.telling": State.ERROR, "test.finding": State.SKIPPED}
+    assert "there is no secret npm: `lading secret set npm" in known.server.run(run).sentence
+
+
+def test_a_secret_for_another_branch_is_not_given(known: Flow) -> None:
+    keep(known, bounds=Bounds(branches=("release/*",)))
+    run, states = ran(known, TELLING)
+    assert states["test.telling"] is State.ERROR
+    assert "secret npm is for branch release/* alone" in known.server.run(run).sentence

@@ -16,7 +16,17 @@ from pathlib import Path
 import pytest
 
 from server.hosts.port import Remote
-from server.mirrors import MirrorError, MirrorKey, Mirrors
+from server.mirrors import (
+    Head,
+    MirrorError,
+    MirrorKey,
+    Mirrors,
+    Pushed,
+    RefGoneError,
+    Wanted,
+    asking,
+    folders,
+)
 from server.mirrors import mirrors as mirrors_module
 from tests.parts.git_server import GitServer, Repository, git, git_server
 
@@ -573,7 +583,7 @@ def test_a_host_that_is_down_is_worth_another_try(mirrors: Mirrors) -> None:
 def test_a_host_that_takes_no_connection_is_given_up_soon(
     mirrors: Mirrors, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(mirrors_module, "CONNECT_TIMEOUT", 0.2)
+    monkeypatch.setattr(asking, "CONNECT_TIMEOUT", 0.2)
     with contextlib.ExitStack() as stack:
         full = stack.enter_context(socket.socket())
         waiting = [stack.enter_context(socket.socket()) for _ in range(4)]
@@ -588,3 +598,180 @@ def test_a_host_that_takes_no_connection_is_given_up_soon(
             fetch(mirrors, Remote(url=url, protocols="http"), "0123456789" * 4)
 
     assert not seen.value.permanent
+
+
+def ahead(mirrors: Mirrors, remote: Remote, *wanted: Wanted) -> None:
+    asyncio.run(mirrors.fetch_ahead(KEY, remote, wanted))
+
+
+def test_many_commits_of_many_branches_are_fetched_in_one_visit_and_then_found_at_once(
+    mirrors: Mirrors, repository: Repository, served: GitServer
+) -> None:
+    remote = Remote(url=f"{served.url}/web.git", protocols="http")
+    base = repository.pushed({".lading.yml": DEFINITION})
+    wanted = []
+    for branch in ("a", "b"):
+        git(repository.work, "checkout", "--quiet", "-B", branch, base)
+        before = base
+        for number in range(3):
+            sha = repository.commit({f"{branch}{number}": "x"})
+            ref = f"refs/heads/{branch}"
+            wanted.append(Wanted(sha=sha, ref=ref, before=before))
+            before = sha
+        repository.push(f"HEAD:refs/heads/{branch}")
+
+    ahead(mirrors, remote, *wanted)
+    visits = len(served.seen)
+
+    for one in wanted:
+        git_dir = fetch(mirrors, remote, one.sha, one.ref, before=one.before)
+        assert ".lading.yml" in asyncio.run(mirrors.definitions(git_dir, one.sha))
+        assert asyncio.run(mirrors.changed(git_dir, one.before, one.sha)) is not None
+    assert len(served.seen) == visits  # nobody went there again
+
+
+def test_a_commit_that_no_fetched_one_stands_on_is_fetched_by_itself(
+    mirrors: Mirrors, repository: Repository
+) -> None:
+    base = repository.pushed({"a": "1"})
+    lost = repository.commit({"a": "2"})
+    repository.push("HEAD:refs/keep/lost")
+    git(repository.work, "reset", "--quiet", "--hard", base)
+    kept = repository.pushed({"a": "3"})
+    remote = local(repository)
+
+    ahead(
+        mirrors,
+        remote,
+        Wanted(sha=lost, ref=MAIN, before=base),
+        Wanted(sha=kept, ref=MAIN, before=lost),
+    )
+
+    git_dir = mirrors.path(KEY)
+    assert folders.marked(git_dir, kept)
+    assert not folders.marked(git_dir, lost)
+    assert asyncio.run(mirrors.describe(fetch(mirrors, remote, lost), lost)).sha == lost
+
+
+def test_one_commit_that_is_gone_leaves_the_others_to_be_fetched_one_by_one(
+    mirrors: Mirrors, repository: Repository
+) -> None:
+    there = repository.pushed({"a": "1"})
+    remote = local(repository)
+
+    with pytest.raises(MirrorError):
+        ahead(
+            mirrors,
+            remote,
+            Wanted(sha=there, ref=MAIN),
+            Wanted(sha="e" * 40, ref="refs/heads/gone"),
+        )
+
+    assert asyncio.run(mirrors.describe(fetch(mirrors, remote, there), there)).sha == there
+
+
+def test_an_ancestor_is_told_from_a_commit_that_is_none(
+    mirrors: Mirrors, repository: Repository
+) -> None:
+    first, second = repository.pushed({"a": "1"}), repository.pushed({"a": "2"})
+    git_dir = fetch(mirrors, local(repository), second)
+
+    def holds(of: str, sha: str) -> bool:
+        return asyncio.run(mirrors.is_ancestor(git_dir, sha, of))
+
+    assert holds(second, first)
+    assert holds(first, first)
+    assert not holds(first, second)
+    assert not holds(first, "e" * 40)
+
+
+def test_the_head_of_any_ref_is_asked_of_the_host(mirrors: Mirrors, repository: Repository) -> None:
+    sha = repository.pushed({"a": "1"})
+    repository.push("HEAD:refs/pull/7/head")
+    git(repository.work, "tag", "--annotate", "v1", "--message", "x")
+    repository.push("v1")
+
+    def head(ref: str) -> str | None:
+        return asyncio.run(mirrors.head(KEY, local(repository), ref))
+
+    assert [head(MAIN), head("refs/pull/7/head"), head("refs/tags/v1")] == [sha] * 3
+    assert head("refs/heads/none") is None
+
+
+def fetch_pushed(mirrors: Mirrors, remote: Remote, sha: str, ref: str = MAIN) -> Pushed:
+    return asyncio.run(mirrors.fetch_pushed(KEY, remote, sha=sha, ref=ref))
+
+
+@pytest.mark.parametrize("here_already", [True, False])
+def test_a_pushed_commit_comes_with_where_its_branch_is_by_now(
+    mirrors: Mirrors, repository: Repository, here_already: bool
+) -> None:
+    old = repository.pushed({".lading.yml": "old"})
+    if here_already:
+        fetch(mirrors, local(repository), old)
+    new = repository.pushed({".lading.yml": "new"})
+
+    found = fetch_pushed(mirrors, local(repository), old)
+
+    assert found.head == new
+    assert asyncio.run(mirrors.definitions(found.git_dir, old)) == {".lading.yml": b"old"}
+
+
+@pytest.mark.parametrize("here_already", [True, False])
+@pytest.mark.parametrize("ref", ["refs/heads/side", "refs/tags/v1"])
+def test_a_ref_that_was_deleted_is_told_though_its_commit_can_be_had(
+    mirrors: Mirrors, repository: Repository, ref: str, here_already: bool
+) -> None:
+    sha = repository.pushed({"a": "1"})
+    if here_already:
+        fetch(mirrors, local(repository), sha)
+
+    with pytest.raises(RefGoneError, match=ref):
+        fetch_pushed(mirrors, local(repository), sha, ref)
+
+
+def test_a_pushed_commit_that_is_here_needs_no_host_that_answers(
+    mirrors: Mirrors, repository: Repository
+) -> None:
+    sha = repository.pushed({"a": "1"})
+    fetch(mirrors, local(repository), sha)
+    away = Remote(url="http://127.0.0.1:1/gone.git", protocols="http")
+
+    assert fetch_pushed(mirrors, away, sha).head is None
+
+
+def test_a_host_that_gives_no_single_commits_still_gives_what_was_pushed(
+    mirrors: Mirrors, repository: Repository
+) -> None:
+    old = repository.pushed({".lading.yml": "old"})
+    repository.pushed({".lading.yml": "new"})
+    env = {
+        "GIT_CONFIG_COUNT": "1",
+        "GIT_CONFIG_KEY_0": "protocol.version",
+        "GIT_CONFIG_VALUE_0": "0",
+    }
+
+    found = fetch_pushed(mirrors, local(repository).model_copy(update={"env": env}), old)
+
+    assert asyncio.run(mirrors.definitions(found.git_dir, old)) == {".lading.yml": b"old"}
+
+
+def test_heads_are_branches_and_tags_with_the_commits_that_annotated_tags_name(
+    mirrors: Mirrors, repository: Repository
+) -> None:
+    sha = repository.pushed({"a": "1"})
+    git(repository.work, "tag", "plain")
+    git(repository.work, "tag", "-a", "signed", "-m", "by hand")
+    repository.push("refs/tags/*:refs/tags/*", "HEAD:refs/pull/1/head")
+    tag = git(repository.work, "rev-parse", "signed")
+
+    found = asyncio.run(mirrors.heads(KEY, local(repository)))
+
+    assert found == {
+        "refs/heads/main": Head(object=sha, commit=sha),
+        "refs/tags/plain": Head(object=sha, commit=sha),
+        "refs/tags/signed": Head(object=tag, commit=sha),
+    }
+    assert asyncio.run(mirrors.heads(KEY, local(repository), "refs/tags/signed")) == {
+        "refs/tags/signed": Head(object=tag, commit=sha)
+    }

@@ -9,7 +9,14 @@ import pytest
 
 from server.config import GitHubSettings
 from server.hosts.github import GitHubHost
-from server.hosts.port import CommitStatus, HostCheck, HostError, RepositoryRef, StatusState
+from server.hosts.port import (
+    CommitStatus,
+    HostCheck,
+    HostError,
+    Refusal,
+    RepositoryRef,
+    StatusState,
+)
 from tests.doubles import GitHubDouble, serve
 
 SHA = "6113728f27ae82c7b1a177c8d03f9e96e0adf246"
@@ -194,14 +201,14 @@ def test_a_token_without_the_right_to_write_is_told_so(
 
     error = refused(host)
 
-    assert error.permanent
+    assert (error.permanent, error.refused) == (False, Refusal.REPOSITORY)
     assert "write access to commit statuses" in str(error)
 
 
 def test_a_revoked_token_is_told_so(served: tuple[GitHubDouble, str], double: GitHubDouble) -> None:
     error = refused(made(served[1], "ghp_revoked"))
 
-    assert error.permanent
+    assert (error.permanent, error.refused) == (False, Refusal.CREDENTIAL)
     assert "expired or revoked" in str(error)
     assert len(double.requests) == 1
     assert "ghp_revoked" not in str(error)
@@ -214,7 +221,7 @@ def test_a_repository_that_cannot_be_seen_is_told_so(
 
     error = refused(host)
 
-    assert error.permanent
+    assert (error.permanent, error.refused) == (False, Refusal.REPOSITORY)
     assert "acme/web" in str(error)
     assert "give it access" in str(error)
 

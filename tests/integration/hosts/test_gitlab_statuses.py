@@ -9,7 +9,14 @@ import pytest
 
 from server.config import GitLabSettings
 from server.hosts.gitlab import GitLabHost
-from server.hosts.port import CommitStatus, HostCheck, HostError, RepositoryRef, StatusState
+from server.hosts.port import (
+    CommitStatus,
+    HostCheck,
+    HostError,
+    Refusal,
+    RepositoryRef,
+    StatusState,
+)
 from tests.doubles import GitLabDouble, serve
 from tests.doubles.gitlab import Project
 
@@ -264,17 +271,27 @@ def test_an_earlier_answers_wish_is_not_taken_for_this_ones(
 
 
 @pytest.mark.parametrize(
-    ("code", "says"),
-    [(401, "expired or revoked"), (403, "scope `api`"), (404, "make it a member"), (422, "accept")],
+    ("code", "told"),
+    [
+        (401, (Refusal.CREDENTIAL, "expired or revoked")),
+        (403, (Refusal.REPOSITORY, "scope `api`")),
+        (404, (Refusal.REPOSITORY, "make it a member")),
+        (422, (None, "accept")),
+    ],
 )
-def test_what_trying_again_cannot_change_is_told_with_what_to_do(
-    double: GitLabDouble, project: Project, host: GitLabHost, code: int, says: str
+def test_what_only_a_person_can_mend_is_told_with_what_to_do(
+    double: GitLabDouble,
+    project: Project,
+    host: GitLabHost,
+    code: int,
+    told: tuple[Refusal | None, str],
 ) -> None:
     double.fail_next(1, code)
 
     error = refused(host, status(project))
 
-    assert error.permanent
+    means, says = told
+    assert (error.permanent, error.refused) == (means is None, means)
     assert says in str(error)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 import os
+import tracemalloc
 from pathlib import Path
 
 import pytest
@@ -12,7 +13,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from pipelines.executor import OWN, STDERR, STDOUT
-from server.logs import LogStore
+from server.logs import COUNTED, LogStore
 
 STEP = (1, 1, "test.unit")
 
@@ -41,15 +42,104 @@ def test_a_step_key_cannot_lead_out_of_the_folder(tmp_path: Path) -> None:
         store(tmp_path).open(1, 1, "../../etc/passwd")
 
 
-def test_output_beyond_the_limit_is_dropped_and_the_last_line_says_so(tmp_path: Path) -> None:
+REACHED = (
+    b"\n[lading] the output limit of 1 MiB is reached: the step goes on, what it writes from here "
+    b"on is not kept\n"
+)
+
+
+def test_the_line_about_the_limit_comes_when_it_is_reached_and_the_count_at_the_end(
+    tmp_path: Path,
+) -> None:
     logs = store(tmp_path, limit=1 << 20)
     writer = logs.open(*STEP)
-    for _ in range(3):
-        writer.write(STDOUT, b"x" * (1 << 19))
-    writer.close()
+    writer.write(STDOUT, b"x" * (1 << 20))
+    assert logs.size(*STEP) == 1 << 20
 
-    tail = logs.read(*STEP, start=1 << 20, limit=1000)
-    assert tail == b"\n[lading] output limit of 1 MiB reached: 524288 more bytes were not kept\n"
+    writer.write(STDERR, b"y" * 1000)
+    assert logs.read(*STEP, start=1 << 20, limit=1000) == REACHED
+
+    writer.write(STDOUT, b"x" * 500)
+    writer.close()
+    last = b"[lading] 1,500 bytes of output were not kept\n"
+    assert logs.read(*STEP, start=1 << 20, limit=1000) == REACHED + last
+
+
+def test_what_was_not_kept_counts_as_taken(tmp_path: Path) -> None:
+    logs = store(tmp_path, limit=10)
+    writer = logs.open(*STEP)
+    writer.write(STDOUT, b"12345678")
+    writer.write(STDERR, b"1234")
+    writer.write(STDOUT, b"9")
+    writer.pause()
+
+    taken = logs.taken(*STEP)
+    assert (taken[STDOUT], taken[STDERR]) == (9, 4)
+
+
+def test_bytes_dropped_before_a_kill_are_counted_but_for_the_last_few(tmp_path: Path) -> None:
+    logs = store(tmp_path, limit=10)
+    writer = logs.open(*STEP)
+    for _ in range(30):
+        writer.write(STDOUT, b"x" * (1 << 20))
+
+    taken = logs.taken(*STEP)[STDOUT]  # as kill -9 would leave it
+    writer.pause()
+
+    assert 30 * 2**20 - COUNTED <= taken <= 30 * 2**20
+
+
+def test_going_on_with_a_full_log_neither_repeats_a_line_nor_keeps_more(tmp_path: Path) -> None:
+    output = b"".join(b"line %d\n" % number for number in range(100))
+    first = store(tmp_path, limit=80).open(*STEP)
+    first.write(STDOUT, output[:300])
+    first.pause()
+
+    logs = store(tmp_path, limit=80)
+    second = logs.open(*STEP)
+    second.write(STDOUT, output[logs.taken(*STEP)[STDOUT] :])
+    second.close()
+    third = logs.open(*STEP)  # as after a kill before the step's end was stored
+    third.close()
+
+    written = logs.read(*STEP, start=0, limit=1000)
+    assert written.startswith(output[:80])
+    assert written[80:].count(b"is reached") == 1
+    assert written.endswith(b"at least %d bytes of output were not kept\n" % (len(output) - 80))
+    assert written.count(b"were not kept") == 1
+    ends = [number for number, byte in enumerate(written, 1) if byte == ord("\n")]
+    assert [logs.offset_of_line(*STEP, line) for line in range(1, len(ends) + 1)] == ends
+
+
+def test_a_full_log_stays_full_when_the_limit_is_raised(tmp_path: Path) -> None:
+    first = store(tmp_path, limit=4).open(*STEP)
+    first.write(STDOUT, b"123456")
+    first.pause()
+
+    logs = store(tmp_path, limit=1000)
+    second = logs.open(*STEP)
+    second.write(STDOUT, b"789")
+    second.close()
+
+    assert b"789" not in logs.read(*STEP, start=0, limit=1000)
+
+
+def test_an_index_of_a_million_records_is_read_without_holding_it(tmp_path: Path) -> None:
+    logs = store(tmp_path)
+    writer = logs.open(*STEP)
+    writer.write(STDOUT, b"x\n")
+    writer.close()
+    index = tmp_path / "1" / "1" / "test.unit.idx"
+    index.write_bytes(index.read_bytes() * 1_000_000)
+
+    tracemalloc.start()
+    taken = logs.taken(*STEP)
+    logs.lines(*STEP)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+
+    assert taken == {STDOUT: 2_000_000}
+    assert peak < 2 * 2**20
 
 
 def test_a_writer_that_opens_an_old_log_goes_on_where_it_ended(tmp_path: Path) -> None:
@@ -102,12 +192,10 @@ def test_a_log_that_is_left_to_somebody_else_gets_no_last_word(tmp_path: Path) -
     first = logs.open(*STEP)
     first.write(STDOUT, b"123456")
     first.pause()
-    assert logs.read(*STEP, start=0, limit=100) == b"1234"
+    assert b"were not kept" not in logs.read(*STEP, start=0, limit=1000)
 
-    second = logs.open(*STEP)
-    second.write(STDOUT, b"56")
-    second.close()
-    assert logs.read(*STEP, start=0, limit=200).count(b"were not kept") == 1
+    logs.open(*STEP).close()
+    assert b"at least 2 bytes of output were not kept" in logs.read(*STEP, start=0, limit=1000)
 
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=50)

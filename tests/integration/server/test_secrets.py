@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from pipelines.events import EventKind
+from pipelines.events import Event, EventKind
 from pipelines.plan import Plan
 from server.hosts.port import RepositoryRef
 from server.secrets import Secrets, given, refuse_lost_keys, rotate
@@ -18,8 +18,9 @@ from server.store import Database, repositories
 from server.store import secrets as secret_verbs
 from server.store.database import sqlite_url
 from server.store.migrations import upgrade
-from server.store.rows import Bounds, RunRow
+from server.store.rows import Bounds
 from server.vault import Vault, VaultError
+from tests.builders import House
 from tests.unit.pipelines.building import PULL, PUSH, planned, push_to
 
 AT = datetime(2026, 5, 4, tzinfo=UTC)
@@ -73,17 +74,11 @@ def keep(
     database.run(secret_verbs.set_secret, new, at=AT)
 
 
-def run_of(event: object = PUSH, repository: int = 1) -> RunRow:
-    return RunRow.model_construct(
-        id=1, repository=repository, full_name="acme/web", host="github", event=event
-    )
-
-
 def told(
-    database: Database, vault: Vault, event: object = PUSH, plan: Plan | None = None
+    database: Database, vault: Vault, event: Event = PUSH, plan: Plan | None = None
 ) -> tuple[dict[str, dict[str, str]], dict[str, str]]:
     sealed = database.run(secret_verbs.sealed_secrets, 1, ["npm"])
-    found = given(run_of(event), plan or planned(TEXT), sealed, vault)
+    found = given(event, plan or planned(TEXT), sealed, vault, repository="acme/web")
     return found.values, found.refused
 
 
@@ -134,7 +129,7 @@ def test_a_secret_that_is_not_there_is_told_with_the_command_that_sets_it(
     ],
 )
 def test_a_secret_goes_no_further_than_its_bounds(
-    database: Database, vault: Vault, bounds: Bounds, event: object, *, allowed: bool
+    database: Database, vault: Vault, bounds: Bounds, event: Event, *, allowed: bool
 ) -> None:
     keep(database, vault, "value of npm", bounds=bounds)
     values, refused = told(database, vault, event)
@@ -142,16 +137,18 @@ def test_a_secret_goes_no_further_than_its_bounds(
     assert bool(refused) is not allowed
 
 
-async def asked(database: Database, vault: Vault, event: object) -> dict[str, str]:
-    keeper = Secrets(database=database, vault=vault, clock=lambda: AT)
-    return (await keeper.of(run_of(event), planned(TEXT))).refused
-
-
-def test_a_pull_request_from_a_fork_gets_none(database: Database, vault: Vault) -> None:
-    keep(database, vault, "value of npm")
+def test_a_pull_request_from_a_fork_gets_none(tmp_path: Path, vault: Vault) -> None:
+    house = House(tmp_path)
     fork = PULL.model_copy(update={"from_fork": True})
-    refused = asyncio.run(asked(database, vault, fork))
-    assert "a pull request from a fork gets no secrets" in refused["test.release"]
+    run = house.run(happening=fork)
+    keep(house.database, vault, "value of npm")
+    keeper = Secrets(database=house.database, vault=vault, clock=house.clock)
+
+    found = asyncio.run(keeper.of(run, planned(TEXT)))
+
+    assert found.values == {}
+    assert "a pull request from a fork gets no secrets" in found.refused["test.release"]
+    house.close()
 
 
 def test_the_database_holds_no_secret_in_clear(

@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 
 from server.hosts.port import RepositoryRef, StatusState
-from server.store import Database, deliveries, repositories, runs, statuses
+from server.store import Database, deliveries, pauses, repositories, runs, statuses
 from server.store.database import sqlite_url
 from server.store.migrations import run as upgrade
-from server.store.rows import DecisionOutcome, NewRun, RunRow, StatusRow
+from server.store.rows import DecisionOutcome, NewRun, PauseKind, RunRow, StatusRow
 from tests.builders import NOW, event, plan
 
 
@@ -138,7 +138,9 @@ def test_a_failed_one_is_due_again_when_its_wait_is_over(outbox: Outbox) -> None
     (status,) = outbox.due()
     later = NOW + timedelta(seconds=30)
 
-    outbox.database.run(statuses.status_failed, status.id, version=1, error="502", due_at=later)
+    outbox.database.run(
+        statuses.status_failed, status.id, version=1, error="502", now=NOW, due_at=later
+    )
 
     assert outbox.due(later - timedelta(seconds=1)) == []
     (again,) = outbox.due(later)
@@ -155,20 +157,72 @@ def test_a_failure_of_an_old_version_does_not_hold_up_the_new_one(outbox: Outbox
         status.id,
         version=status.version,
         error="502",
+        now=NOW,
         due_at=NOW + timedelta(hours=1),
     )
 
     assert [one.state for one in outbox.due()] == [StatusState.SUCCESS]
 
 
-def test_a_host_that_wants_quiet_gets_it_and_nothing_is_forgotten(outbox: Outbox) -> None:
-    outbox.want(StatusState.SUCCESS)
-    wait = timedelta(minutes=5)
+def pause(outbox: Outbox, kind: PauseKind, *, repository: int = 0, minutes: int = 5) -> bool:
+    return outbox.database.run(
+        pauses.pause,
+        "github",
+        kind=kind,
+        repository=repository,
+        reason="because",
+        now=NOW,
+        until=NOW + timedelta(minutes=minutes),
+    )
 
-    outbox.database.run(statuses.postpone_host, "github", now=NOW, wait=wait)
+
+def test_a_host_that_wants_quiet_gets_it_and_nothing_is_forgotten(outbox: Outbox) -> None:
+    outbox.want(StatusState.PENDING)
+    pause(outbox, PauseKind.QUIET)
+    outbox.want(StatusState.SUCCESS)  # what comes meanwhile waits as well
 
     assert outbox.due(NOW + timedelta(minutes=4)) == []
-    assert len(outbox.due(NOW + wait)) == 1
+    assert outbox.database.run(statuses.next_due, "github") == NOW + timedelta(minutes=5)
+    (due,) = outbox.due(NOW + timedelta(minutes=5))
+    assert due.state is StatusState.SUCCESS
+
+
+def test_a_repository_whose_token_is_refused_waits_and_others_do_not(outbox: Outbox) -> None:
+    outbox.want(StatusState.SUCCESS)
+    pause(outbox, PauseKind.REFUSED, repository=outbox.repository.id + 1)
+
+    assert len(outbox.due()) == 1
+    pause(outbox, PauseKind.REFUSED, repository=outbox.repository.id)
+    assert outbox.due() == []
+    outbox.database.run(
+        pauses.resume, "github", outbox.repository.id, [PauseKind.QUIET, PauseKind.REFUSED]
+    )
+    assert len(outbox.due()) == 1
+
+
+def test_lists_that_cannot_be_read_hold_up_no_status(outbox: Outbox) -> None:
+    outbox.want(StatusState.SUCCESS)
+    pause(outbox, PauseKind.HOOKS, repository=outbox.repository.id)
+    pause(outbox, PauseKind.FETCH, repository=outbox.repository.id)
+
+    assert len(outbox.due()) == 1
+
+
+def test_a_pause_tells_whom_since_when_and_how_many_statuses_wait(outbox: Outbox) -> None:
+    outbox.want(StatusState.SUCCESS)
+
+    assert pause(outbox, PauseKind.REFUSED, repository=outbox.repository.id)
+    assert not pause(outbox, PauseKind.REFUSED, repository=outbox.repository.id, minutes=9)
+
+    (found,) = outbox.database.run(pauses.all_pauses, now=NOW)
+    assert (found.of, found.statuses, found.since) == ("acme/web on github", 1, NOW)
+    assert found.until == NOW + timedelta(minutes=9)
+
+
+def test_a_quiet_time_that_is_over_is_told_no_more(outbox: Outbox) -> None:
+    pause(outbox, PauseKind.QUIET)
+
+    assert outbox.database.run(pauses.all_pauses, now=NOW + timedelta(minutes=5)) == []
 
 
 def test_ends_are_told_before_what_only_began(outbox: Outbox) -> None:

@@ -34,6 +34,7 @@ def make_app(house: House) -> MakeApp:
             base_url=base_url,
             public=public,
             stopping=house.stopping,
+            operations=house.operations,
         )
         return Starlette(routes=routes)
 

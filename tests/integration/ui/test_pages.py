@@ -8,9 +8,12 @@ from html.parser import HTMLParser
 import pytest
 from starlette.testclient import TestClient
 
+from pipelines.plan import Group
 from pipelines.problems import Problem
 from pipelines.progress import State
-from tests.builders import House, event
+from server.store import retention, runs
+from server.store.retention import OldOutput
+from tests.builders import House, event, plan
 
 HOSTILE = "<img src=x onerror=alert(1)>\x1b]8;;javascript:alert(1)\x07\u202e'\"&"
 POLICY = (
@@ -317,3 +320,100 @@ def test_a_cancelled_run_says_by_whom(house: House, person: TestClient) -> None:
 
     assert house.fresh(run.id).state is State.CANCELLED
     assert "cancelled by ada" in page
+
+
+FAILED_ONLY = '<button name="only" value="failed">Run again what failed</button>'
+
+
+def test_what_failed_can_be_run_again_where_something_failed_and_something_passed(
+    house: House, person: TestClient, visitor: TestClient
+) -> None:
+    failed, passed = house.failed(), house.succeeded()
+
+    assert FAILED_ONLY in person.get(f"/runs/{failed.id}").text
+    assert FAILED_ONLY not in person.get(f"/runs/{passed.id}").text
+    assert FAILED_ONLY not in visitor.get(f"/runs/{failed.id}").text
+
+
+def test_a_step_that_was_carried_over_says_so_and_leads_to_what_it_wrote(
+    house: House, person: TestClient
+) -> None:
+    run = house.failed()
+
+    person.post(f"/runs/{run.id}/rerun", data={"only": "failed"})
+
+    page = person.get(f"/runs/{run.id}?step=build.web").text
+    address = f"/runs/{run.id}/attempts/1/steps/build.web"
+    assert f'<a class="chip" href="{address}">from attempt 1</a>' in page
+    assert "step 3/3" in page
+    assert f'href="{address}/log"' in page
+    assert "step 3/3" in person.get(f"/runs/{run.id}/attempts/2/steps/build.web").text
+    assert "step 3/3" in person.get(f"/runs/{run.id}/attempts/2/steps/build.web/log").text
+    assert house.fresh(run.id).state is State.WAITING
+
+
+def test_an_image_that_was_pushed_before_stands_on_the_page_of_a_later_attempt(
+    house: House, person: TestClient
+) -> None:
+    run = house.run().id
+    house.take()
+    for key in ("build.web", "push.web"):
+        house.begin(run, key)
+        house.end(run, key)
+    house.end(run, "test.unit", State.FAILURE, exit_code=1)
+    house.finish(run, State.FAILURE, "test.unit failed: exit code 1")
+
+    person.post(f"/runs/{run}/rerun", data={"only": "failed"})
+
+    assert "docker pull registry.test/web@sha256:abab" in person.get(f"/runs/{run}").text
+
+
+def test_where_output_was_removed_the_run_stays_and_says_so(
+    house: House, person: TestClient
+) -> None:
+    run = house.failed().id
+    house.logs.remove(run)
+    at = house.clock.forward(days=30, hours=1)
+    house.database.run(retention.outputs_removed, [OldOutput(run=run, attempt=1)], at=at)
+
+    for path in (f"/runs/{run}", f"/runs/{run}/attempts/1/steps/test.unit"):
+        assert "Output removed after 30 days" in person.get(path).text
+
+
+def test_a_delivery_without_its_body_says_so_and_cannot_be_read_again(
+    house: House, person: TestClient
+) -> None:
+    delivery = house.delivery()
+    house.nothing(delivery, "no match")
+    house.database.run(retention.empty_deliveries, [delivery.id], at=house.clock())
+
+    page = person.get(f"/deliveries/{delivery.id}").text
+
+    assert "Headers and body were removed for their age on 2026-03-01" in page
+    assert "Read again" not in page
+
+
+def test_a_waiting_run_says_which_run_of_its_group_it_waits_for(
+    house: House, person: TestClient
+) -> None:
+    grouped = plan().model_copy(update={"group": Group(name="<b>web</b>")})
+    first, second = house.run(of=grouped), house.run(of=grouped)
+    house.take()
+
+    page = person.get(f"/runs/{second.id}").text
+
+    assert f"waits for run {first.id} of group &lt;b&gt;web&lt;/b&gt;" in page
+    assert "waits for run" not in person.get(f"/runs/{first.id}").text
+
+
+def test_a_run_that_is_being_superseded_says_so_and_cannot_be_cancelled(
+    house: House, person: TestClient
+) -> None:
+    first, second = house.run(), house.run()
+    house.take()
+    house.database.run(runs.supersede, first.id, by=second.id, at=house.clock())
+
+    page = person.get(f"/runs/{first.id}").text
+
+    assert f"superseded by run {second.id}; the steps that run get their time to end" in page
+    assert f"/runs/{first.id}/cancel" not in page

@@ -4,6 +4,7 @@ import pytest
 
 from benchmarks.__main__ import main
 from benchmarks.processes import BrokenError
+from benchmarks.rows.burst import pipeline
 from benchmarks.rows.latency import chain
 from benchmarks.rows.webhooks import CONNECTIONS, Load, as_lua, check_stored
 from pipelines.parsing import parse
@@ -35,6 +36,14 @@ def test_a_rate_counts_what_was_accepted() -> None:
     load = Load(accepted=900, refused=0, broken=0, seconds=3.0, p50=4.0, p99=9.0)
 
     assert load.rate == 300
+
+
+def test_the_pipeline_of_the_burst_supersedes() -> None:
+    found = parse(pipeline("busybox"), ".lading.yml")
+
+    assert found.definition is not None, found.problems
+    assert found.definition.concurrency is not None
+    assert found.definition.concurrency.cancel_in_progress
 
 
 def test_pushes_are_handed_to_wrk_byte_for_byte() -> None:

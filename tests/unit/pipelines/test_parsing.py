@@ -7,7 +7,7 @@ import yaml
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from pipelines.definition import FromBuild, tree
+from pipelines.definition import Concurrency, FromBuild, tree
 from pipelines.events import EventKind
 from pipelines.parsing import default_name, is_pipeline_file, parse
 from tests.unit.pipelines.building import defined, said
@@ -67,6 +67,13 @@ def test_a_build_with_nothing_in_it_is_the_dockerfile(nothing: str) -> None:
 def test_scalars_stay_texts() -> None:
     env = defined(f"{SMALLEST}env: {{A: on, B: no, C: 3.10, D: 0o7, E: '', F: 'null'}}").env
     assert list(env.values()) == ["on", "no", "3.10", "0o7", "", "null"]
+
+
+def test_concurrency_is_read_with_and_without_a_group() -> None:
+    both = defined(f"{SMALLEST}concurrency: {{group: web, cancel_in_progress: true}}")
+    silent = defined(f"{SMALLEST}concurrency: {{cancel_in_progress: false}}")
+    assert both.concurrency == Concurrency(group="web", cancel_in_progress=True)
+    assert silent.concurrency == Concurrency(group=None, cancel_in_progress=False)
 
 
 def test_an_alias_stands_for_its_value() -> None:
@@ -152,7 +159,10 @@ def test_a_problem_names_the_file() -> None:
         ("variables: {A: b}", "1:1 P010 unknown key `variables`: here it is `env`"),
         (
             "zzz: 1",
-            "1:1 P010 unknown key `zzz`: known here: name, when, env, timeout, build, test, push",
+            (
+                "1:1 P010 unknown key `zzz`: known here: "
+                "name, when, env, timeout, concurrency, build, test, push"
+            ),
         ),
         ("commands: [a]", "1:1 P010 unknown key `commands`: `commands` belongs in `test`"),
         ("services: {}", "1:1 P010 unknown key `services`: `services` belongs in `test`"),
@@ -165,7 +175,62 @@ def test_a_problem_names_the_file() -> None:
                 "an alias may stand for a whole value: `env: *shared`"
             ),
         ),
-        ("concurrency: {group: a}", "1:1 P011 `concurrency` is not supported yet: take it out"),
+        (
+            "cancel-in-progress: true",
+            (
+                "1:1 P010 unknown key `cancel-in-progress`: "
+                "here it is `concurrency: {cancel_in_progress: true}`"
+            ),
+        ),
+        (
+            "interruptible: true",
+            (
+                "1:1 P010 unknown key `interruptible`: "
+                "here it is `concurrency: {cancel_in_progress: true}`"
+            ),
+        ),
+        (
+            "resource_group: web",
+            "1:1 P010 unknown key `resource_group`: here it is `concurrency: {group: …}`",
+        ),
+        (
+            "concurrency: {cancel-in-progress: true}",
+            "1:15 P010 unknown key `cancel-in-progress`: here it is `cancel_in_progress`",
+        ),
+        (
+            "concurrency: {grup: web}",
+            "1:15 P010 unknown key `grup`: did you mean `group`?",
+        ),
+        ("group: web", "1:1 P010 unknown key `group`: `group` belongs in `concurrency`"),
+        ("concurrency: web", "1:14 P013 `concurrency` is a text: it wants keys and values"),
+        ("concurrency:", "1:1 P014 `concurrency` is empty: it wants keys and values"),
+        (
+            "concurrency: {cancel_in_progress: yes}",
+            "1:35 P036 `yes` is neither `true` nor `false`: write one of the two",
+        ),
+        (
+            "concurrency: {cancel_in_progress: []}",
+            "1:15 P013 `concurrency.cancel_in_progress` is a list: it wants `true` or `false`",
+        ),
+        (
+            "concurrency: {group: ''}",
+            "1:22 P014 the group is empty: leave it out for one group for each ref",
+        ),
+        (
+            'concurrency: {group: "a\\nb"}',
+            "1:22 P037 `a b` cannot be a group: one line of at most 100 characters",
+        ),
+        (
+            "concurrency: {group: 'web-${run}'}",
+            (
+                "1:22 P037 `${run}` makes each run a group of its own: "
+                "name what the runs share, like `deploy-${branch}`"
+            ),
+        ),
+        (
+            "concurrency: {group: 'web-${brunch}'}",
+            "1:22 P028 unknown placeholder `${brunch}`: did you mean `branch`?",
+        ),
         ("deploy: {}", "1:1 P011 `deploy` is not supported yet: take it out"),
         (
             "when: {event: schedule, cron: x}",
@@ -305,6 +370,13 @@ def test_a_problem_names_the_file() -> None:
             "1:21 P015 `-x` cannot be a target: a stage named in the Dockerfile",
         ),
         (
+            "build: {x: }\npush: {x: {to: r.io/x, retry: 3}}",
+            (
+                "2:31 P016 a push knows no `retry: 3`: "
+                "`safe` where pushing it twice does no harm, else `never`"
+            ),
+        ),
+        (
             "build: {x: {template: python}}",
             "1:13 P011 `template` is not supported yet: take it out",
         ),
@@ -377,7 +449,7 @@ def test_a_mistake_is_told_with_its_place_and_what_would_be_right(text: str, tol
         ),
         (
             "{commands: a, allow_failure: yes}",
-            "3:38 P052 `yes` is neither `true` nor `false`: write `true`",
+            "3:38 P036 `yes` is neither `true` nor `false`: write one of the two",
         ),
         (
             "{commands: a, resources: {memory: 1}}",

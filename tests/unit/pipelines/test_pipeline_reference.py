@@ -55,6 +55,7 @@ def test_the_schema_is_a_schema_and_knows_the_language() -> None:
         "when": {"event": "push", "path": ["src/**"]},
         "env": {"A": 1},
         "timeout": "30m",
+        "concurrency": {"group": "web", "cancel_in_progress": True},
         "build": {"web": None, "docs": {"context": "docs"}},
         "test": {"unit": {"image": {"from": "build.web"}, "commands": "true", "needs": []}},
         "push": {"web": {"to": "localhost/web", "tags": ["a"]}},
@@ -62,3 +63,4 @@ def test_the_schema_is_a_schema_and_knows_the_language() -> None:
     assert list(check.iter_errors(json.loads(json.dumps(good)))) == []
     assert not check.is_valid({"test": {"unit": {"script": "true"}}})
     assert not check.is_valid({"when": {"event": "merge_request"}})
+    assert not check.is_valid({"concurrency": {"cancel_in_progress": "yes"}})

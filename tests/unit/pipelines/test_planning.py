@@ -454,3 +454,47 @@ def test_a_secret_stands_in_the_plan_by_its_name_and_hides_the_pipelines_own_var
     assert step.secrets == {"A": "npm"}
     assert "A" not in step.env
     assert step.env["B"] == "y"
+
+
+@pytest.mark.parametrize(
+    ("text", "safe"), [("", False), ("retry: never", False), ("retry: safe", True)]
+)
+def test_only_a_push_that_says_so_may_be_repeated(text: str, *, safe: bool) -> None:
+    made = planned(f"{WEB}push: {{web: {{to: localhost/web, {text}}}}}")
+    (work,) = (step.work for step in made.steps if isinstance(step.work, PushWork))
+    assert work.retry_safe is safe
+
+
+GROUPED = "build: {web: {}}\nconcurrency: "
+
+
+@pytest.mark.parametrize(
+    ("asked", "event", "name"),
+    [
+        ("{group: web}", PUSH, "web"),
+        ("{group: 'deploy-${branch}'}", push_to("feat/a B"), "deploy-feat/a B"),
+        ("{group: 'deploy-${branch}'}", PULL, "default refs/pull/7/head"),
+        ("{group: '${tag}'}", TAG, "v1.2.3"),
+        ("{}", PUSH, "default refs/heads/main"),
+        ("{cancel_in_progress: true}", TAG, "default refs/tags/v1.2.3"),
+    ],
+)
+def test_the_group_is_the_one_asked_for_else_the_pipelines_own_for_each_ref(
+    asked: str, event: Event, name: str
+) -> None:
+    group = planned(GROUPED + asked, event).group
+    assert group is not None
+    assert group.name == name
+
+
+def test_a_plan_supersedes_only_where_the_file_says_so() -> None:
+    asked = planned(GROUPED + "{cancel_in_progress: true}").group
+    silent = planned(GROUPED + "{group: web}").group
+    assert asked is not None
+    assert asked.cancel_in_progress
+    assert silent is not None
+    assert not silent.cancel_in_progress
+
+
+def test_a_plan_without_concurrency_takes_turns_with_nobody() -> None:
+    assert planned("build: {web: {}}").group is None

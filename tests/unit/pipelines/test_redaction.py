@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipelines.redaction import RedactedOutput, Redactor, Secret
+from pipelines.redaction import RedactedOutput, Redactor, StepSecrets
 
 SECRET = "s3cr3t/pass word+\"ü'%&"
 PEM = "-----BEGIN KEY-----\n" + "\n".join("MIIEvQIBADANBgkqhkiG9w0B" + c * 40 for c in "abc")
@@ -127,5 +127,8 @@ def test_only_what_may_begin_a_secret_is_kept_back() -> None:
     assert out == [b"progress 50% "]
 
 
-def test_a_secrets_value_is_not_in_its_repr() -> None:
-    assert SECRET not in repr(Secret(name="npm", value=SECRET))
+def test_values_are_not_in_the_repr_of_what_steps_get() -> None:
+    given = StepSecrets(values={"test.unit": {"TOKEN": SECRET}})
+    assert SECRET not in repr(given)
+    assert SECRET not in str(given)
+    assert given.all == {SECRET}

@@ -20,6 +20,7 @@ from pipelines.testing import (
     plan_of,
     push_step,
 )
+from pipelines.uptime import Uptime, uptime
 
 FAILED = Outcome(state=State.FAILURE, exit_code=1, message="exit code 1")
 
@@ -35,6 +36,7 @@ class Walk:
         self.outputs = MemoryOutputs()
         self.cancelled = asyncio.Event()
         self.taken: dict[str, dict[int, int]] = {}
+        self.steady: Callable[[], Uptime | None] = uptime
         self.durable: Callable[[Fact], Awaitable[None]] = self.at_once
         self._heard = asyncio.Condition()
         self._ticks = 0
@@ -63,6 +65,7 @@ class Walk:
             parallel_steps=self.room,
             earlier=earlier,
             taken=lambda key: self.taken.get(key, {}),
+            steady=self.steady,
         )
 
     async def until(self, told: str) -> None:

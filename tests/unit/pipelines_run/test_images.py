@@ -2,11 +2,13 @@ from __future__ import annotations
 
 import pytest
 
-from pipelines.engine.client import Login
 from pipelines.images.build import BuildLog
 from pipelines.images.dockerfile import base_images, instruction_lines
 from pipelines.images.names import registry_of, split
-from pipelines.images.refusals import Refusal, explain, read_refusal
+from pipelines.images.pull import tell_progress
+from pipelines.images.refusals import explain, read_refusal
+from pipelines.registries.logins import Login
+from pipelines.registries.refusals import Refusal
 
 
 def test_bases_are_images_and_not_earlier_stages() -> None:
@@ -75,7 +77,7 @@ def test_a_name_without_a_tag_means_latest(name: str, parts: tuple[str, str]) ->
             'Get "http://127.0.0.1:1/v2/": dial tcp 127.0.0.1:1: connect: connection refused',
             Refusal.UNAVAILABLE,
         ),
-        ("dial tcp: lookup x on 127.0.0.53:53: no such host", Refusal.UNAVAILABLE),
+        ("dial tcp: lookup x on 127.0.0.53:53: no such host", Refusal.NOWHERE),
         ("net/http: TLS handshake timeout", Refusal.UNAVAILABLE),
         ("x509: certificate signed by unknown authority", Refusal.OTHER),
     ],
@@ -120,3 +122,17 @@ def test_the_builders_stream_is_counted() -> None:
     assert (log.step, log.total, log.cached, log.image_id) == (2, 2, 1, "sha256:1")
     assert log.instruction == "RUN make \\\n  all"
     assert texts[-2:] == ["", ""]
+
+
+def test_each_of_the_engines_own_tries_is_told_once() -> None:
+    told: list[str] = []
+    counting = ["Retrying in 5 seconds", "Retrying in 4 seconds"]
+    entries = [
+        {"id": "layer", "status": status}
+        for status in ("Pushing", *counting, "Pushing", *counting, "Pushed")
+    ]
+    assert tell_progress(told.append, [*entries, {"error": "EOF"}], frozenset({"Pushed"})) == [
+        "EOF"
+    ]
+    broken = "layer: broken off. Retrying in 5 seconds"
+    assert told == [broken, broken, "layer: Pushed"]

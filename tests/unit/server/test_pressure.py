@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import contextlib
+
 from server.webhooks import Pressure
 
 
@@ -32,6 +34,31 @@ def test_pressure_lasts_until_a_window_has_passed_quietly() -> None:
     pressure = Pressure(seconds)
     for _ in range(Pressure.BUSY):
         pressure.arrived()
+
+    seconds.now += Pressure.WINDOW * 1.5
+    assert pressure.high()
+    seconds.now += Pressure.WINDOW * 1.5
+    assert not pressure.high()
+
+
+def test_a_crowd_that_waits_for_the_disk_is_pressure_however_slowly_it_came() -> None:
+    seconds = Seconds()
+    pressure = Pressure(seconds)
+    with contextlib.ExitStack() as crowd:
+        for _ in range(Pressure.CROWD - 1):
+            crowd.enter_context(pressure.storing())
+        assert not pressure.high()
+        crowd.enter_context(pressure.storing())
+        seconds.now += Pressure.WINDOW * 20
+        assert pressure.high()
+
+
+def test_a_crowd_that_has_gone_is_no_pressure_any_more() -> None:
+    seconds = Seconds()
+    pressure = Pressure(seconds)
+    with contextlib.ExitStack() as crowd:
+        for _ in range(Pressure.CROWD):
+            crowd.enter_context(pressure.storing())
 
     seconds.now += Pressure.WINDOW * 1.5
     assert pressure.high()

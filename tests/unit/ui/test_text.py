@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from server.ui.text import LINE_SHOWN, clean, clean_line, local_path, web_address
+from server.ui.text import LINE_SHOWN, clean, clean_line, coded, local_path, web_address
 
 
 @pytest.mark.parametrize(
@@ -104,3 +104,9 @@ def test_after_signing_in_nobody_is_sent_elsewhere(target: str | None) -> None:
 @pytest.mark.parametrize("target", ["/", "/runs/1?step=test.unit", "/deliveries/0a"])
 def test_after_signing_in_one_is_back_where_one_was(target: str) -> None:
     assert local_path(target) == target
+
+
+def test_what_stands_between_backticks_is_code_and_everything_else_is_text() -> None:
+    assert coded("run `lading <x>` & <b>`") == (
+        "run <code>lading &lt;x&gt;</code> &amp; &lt;b&gt;`"
+    )

@@ -3,24 +3,29 @@
 from __future__ import annotations
 
 import asyncio
-import functools
+import contextlib
 import secrets
 from collections import defaultdict
-from collections.abc import Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from datetime import datetime
 
 import structlog
 from sqlalchemy.engine import Connection
 
-from pipelines.events import Event, EventKind
+from pipelines.crashing import reach
+from pipelines.events import Event
 from pipelines.planning import PlanDefaults
 from server.actions import ConflictError, NotFoundError
 from server.clock import Clock
-from server.deciding import Verdict, any_needs_changes, judge, read_pipelines
+from server.deciding import Verdict
+from server.fetching import fetch_ahead
 from server.hosts.port import Host, Irrelevant, PayloadInvalidError, RepositoryRef, StatusState
-from server.mirrors import MirrorError, MirrorKey, Mirrors, Snapshot
+from server.intake import access, reading, verdicts
+from server.intake.lanes import AT_ONCE, Lanes
+from server.mirrors import MirrorError, MirrorKey, Mirrors
 from server.store import Database, DatabaseBusyError
 from server.store import deliveries as delivery_verbs
+from server.store import groups as group_verbs
 from server.store import repositories as repository_verbs
 from server.store import runs as run_verbs
 from server.store import statuses as status_verbs
@@ -28,19 +33,20 @@ from server.store.rows import (
     DecisionOutcome,
     DecisionRow,
     DeliveryRow,
+    Lane,
     NewRun,
-    PipelineDecision,
     RepositoryRow,
+    RunRow,
 )
+from server.superseding import Standing, Stopped, Superseding
 from server.webhooks import Pressure
 
 log = structlog.get_logger(__name__)
 
-AT_ONCE = 8  # deliveries read side by side; those of one repository one after the other
+SOME = 64  # deliveries of one repository before it is another one's turn
 TRIES = 3
 PAUSE = 1.0  # seconds between two deliveries while many come in
 POLL = 1.0  # seconds; the wake-up is only a hint, the rows are the truth
-FETCH_WAITS = (1.0, 5.0, 30.0, 90.0)  # seconds before each further try to fetch a commit
 
 
 class Intake:
@@ -50,6 +56,7 @@ class Intake:
         pressure: While deliveries flood in, intake takes one at a time and pauses between them.
         wake: Called when attempts wait for the worker.
         tell: Called when statuses wait to be told.
+        interrupt: Called with (run, attempt) when a newer run supersedes one that runs.
         run_url: A run's page, by its number.
     """
 
@@ -64,25 +71,28 @@ class Intake:
         defaults: PlanDefaults,
         wake: Callable[[], None],
         tell: Callable[[], None],
+        interrupt: Callable[[int, int], None],
         run_url: Callable[[int], str],
-        fetch_waits: tuple[float, ...] = FETCH_WAITS,
+        fetch_waits: tuple[float, ...] = reading.FETCH_WAITS,
     ) -> None:
         self._hosts = hosts
         self._database = database
         self._mirrors = mirrors
         self._clock = clock
         self._pressure = pressure
-        self._defaults = defaults
         self._wake = wake
         self._tell = tell
         self._run_url = run_url
-        self._fetch_waits = fetch_waits
+        self._reader = reading.Reader(database, mirrors, defaults, fetch_waits=fetch_waits)
+        self._superseding = Superseding(
+            database=database, mirrors=mirrors, interrupt=interrupt, run_url=run_url
+        )
         self._arrived = asyncio.Event()
-        self._tasks: dict[str, asyncio.Task[None]] = {}
+        self._lanes = Lanes(self._serve, self.notify)
         self._locks: defaultdict[tuple[str, str], asyncio.Lock] = defaultdict(asyncio.Lock)
 
     def notify(self) -> None:
-        """A delivery was stored."""
+        """A delivery was stored, or there is room for another one."""
         self._arrived.set()
 
     async def run(self) -> None:
@@ -93,48 +103,52 @@ class Intake:
                 if not await self._take():
                     await self._wait()
         finally:
-            for task in self._tasks.values():
-                task.cancel()
-            await asyncio.gather(*self._tasks.values(), return_exceptions=True)
+            await self._lanes.stop()
 
     async def _take(self) -> bool:
-        """Start reading as many deliveries as there is room for; False where none waits."""
+        """Begin with as many repositories as there is room for; False where none can be."""
+        most = AT_ONCE
         if self._pressure.high():
             await asyncio.sleep(PAUSE)
-            room = 1 - len(self._tasks)
-        else:
-            room = AT_ONCE - len(self._tasks)
-        if room <= 0:
-            await asyncio.wait(self._tasks.values(), return_when=asyncio.FIRST_COMPLETED)
-            return True
+            most = 1 - self._lanes.at_work
+        if most <= 0:
+            return False
         waiting = await self._database.read(
-            delivery_verbs.waiting_deliveries, room + len(self._tasks)
+            delivery_verbs.waiting_lanes,
+            most,
+            without=self._lanes.held,
+            without_hosts=self._lanes.full(),
         )
-        fresh = [delivery for delivery in waiting if delivery.id not in self._tasks][:room]
-        for delivery in fresh:
-            task = asyncio.create_task(self._process(delivery))
-            self._tasks[delivery.id] = task
-            task.add_done_callback(functools.partial(self._done, delivery.id))
-        return bool(fresh)
+        return self._lanes.take(waiting)
 
-    def _done(self, delivery: str, _task: asyncio.Task[None]) -> None:
-        self._tasks.pop(delivery, None)
+    async def _serve(self, lane: Lane) -> None:
+        """Read some deliveries of one repository; then others have their turn."""
+        some = await self._database.read(
+            delivery_verbs.waiting_deliveries, lane, 1 if self._pressure.high() else SOME
+        )
+        host = self._hosts.get(lane.host)
+        if len(some) > 1 and host is not None:
+            await fetch_ahead(self._mirrors, host, some)
+        for delivery in some:
+            await self._process(lane, delivery)
+            if self._pressure.high():
+                return
 
     async def _wait(self) -> None:
-        pending = [asyncio.create_task(self._arrived.wait()), *self._tasks.values()]
-        await asyncio.wait(pending, timeout=POLL, return_when=asyncio.FIRST_COMPLETED)
-        pending[0].cancel()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(POLL):
+                await self._arrived.wait()
 
-    async def _process(self, delivery: DeliveryRow) -> None:
+    async def _process(self, lane: Lane, delivery: DeliveryRow) -> None:
         with structlog.contextvars.bound_contextvars(delivery=delivery.id, host=delivery.host):
             try:
-                await self._decide(delivery)
+                await self._decide(lane, delivery)
             except DatabaseBusyError as error:
                 log.warning("delivery waits for the database", why=str(error))
                 await asyncio.sleep(POLL)
             except Exception as error:
                 log.exception("delivery could not be read")
-                tries = await self._database.write(
+                tries = await self._database.write_patiently(
                     delivery_verbs.note_failed_try,
                     delivery.id,
                     error=f"{type(error).__name__}: {error}",
@@ -142,7 +156,8 @@ class Intake:
                 )
                 await asyncio.sleep(tries * POLL)
 
-    async def _decide(self, delivery: DeliveryRow) -> None:
+    async def _decide(self, lane: Lane, delivery: DeliveryRow) -> None:
+        reach("intake.began")
         host = self._hosts.get(delivery.host)
         if host is None:
             await self._nothing(
@@ -150,18 +165,34 @@ class Intake:
             )
             return
         try:
-            payload = host.payload(delivery.headers, delivery.body)
-            ref = host.repository(payload)
-            event = host.read(delivery.headers, payload)
+            told = reading.read(host, delivery)
         except PayloadInvalidError as error:
             await self._nothing(delivery, DecisionOutcome.INVALID, str(error))
             return
-        if isinstance(event, Irrelevant) or ref is None:
+        ref, event = told.repository, told.event
+        if ref is None:
             reason = event.reason if isinstance(event, Irrelevant) else "it names no repository"
-            await self._nothing(delivery, DecisionOutcome.NOTHING, reason, ref=ref)
+            await self._nothing(delivery, DecisionOutcome.NOTHING, reason)
             return
-        async with self._locks[host.name, ref.external_id]:
-            await self._decide_event(host, delivery, ref, event)
+        # What is not built takes its turn too: that a branch is gone counts for what comes later.
+        async with self._turn(lane, host.name, ref.external_id):
+            if isinstance(event, Irrelevant):
+                await self._nothing(
+                    delivery, DecisionOutcome.NOTHING, event.reason, ref=ref, about=event
+                )
+            else:
+                await self._decide_event(lane, host, delivery, ref, event)
+
+    @contextlib.asynccontextmanager
+    async def _turn(self, lane: Lane, host: str, external_id: str) -> AsyncIterator[None]:
+        """The repository's turn: a person may have asked for a run of it just now."""
+        lock = self._locks[host, external_id]
+        with self._lanes.resting(lane) if lock.locked() else contextlib.nullcontext():
+            await lock.acquire()
+        try:
+            yield
+        finally:
+            lock.release()
 
     async def _nothing(
         self,
@@ -170,6 +201,7 @@ class Intake:
         reason: str,
         *,
         ref: RepositoryRef | None = None,
+        about: Irrelevant | None = None,
     ) -> None:
         def write(conn: Connection) -> None:
             row = ref and repository_verbs.remember_repository(
@@ -183,6 +215,8 @@ class Intake:
                 event_key=None,
                 outcome=outcome,
                 reason=reason,
+                ref=about.ref if about else None,
+                sha=about.sha if about else None,
                 at=self._clock(),
             )
 
@@ -190,14 +224,15 @@ class Intake:
         log.info("nothing to run", why=reason)
 
     async def _decide_event(
-        self, host: Host, delivery: DeliveryRow, ref: RepositoryRef, event: Event
+        self,
+        lane: Lane,
+        host: Host,
+        delivery: DeliveryRow,
+        ref: RepositoryRef,
+        event: Event,
     ) -> None:
-        repository = await self._database.write(
-            repository_verbs.remember_repository, host=host.name, ref=ref, at=self._clock()
-        )
-        earlier = await self._database.read(
-            delivery_verbs.decision_of_event, repository.id, event.key
-        )
+        repository = await self._remember(host, ref)
+        earlier = await self._reader.earlier(repository, event, delivery)
         if earlier is not None:
             await self._database.write(
                 delivery_verbs.add_decision,
@@ -212,49 +247,26 @@ class Intake:
             )
             return
         key = event.key
-        event, verdict = await self._judge(host, ref, event)
+        event, verdict = await self._reader.verdict(
+            host,
+            repository,
+            event,
+            delivery,
+            resting=lambda: self._lanes.resting(lane),
+        )
         await self._record(
             repository, event, key if verdict.final else None, verdict, delivery=delivery.id
         )
 
-    async def _judge(self, host: Host, ref: RepositoryRef, event: Event) -> tuple[Event, Verdict]:
-        """Fetch the commit, as often as it takes, and judge what stands in it."""
-        for wait in (*self._fetch_waits, None):
-            try:
-                return await self._judge_once(host, ref, event)
-            except MirrorError as error:
-                if error.permanent or wait is None:
-                    return event, _unreadable(event, str(error))
-                log.warning("commit not fetched yet", why=str(error), next_try_in=wait)
-                await asyncio.sleep(wait)
-        raise AssertionError  # the last wait is None
-
-    async def _judge_once(
-        self, host: Host, ref: RepositoryRef, event: Event
-    ) -> tuple[Event, Verdict]:
-        key = MirrorKey(host=host.name, external_id=ref.external_id)
-        git_dir = await self._mirrors.fetch(
-            key, host.remote(ref), sha=event.sha, ref=event.ref, before=event.before
+    async def _remember(self, host: Host, ref: RepositoryRef) -> RepositoryRow:
+        known = await self._database.read(
+            repository_verbs.repository_of, host=host.name, external_id=ref.external_id
         )
-        snapshot = await self._mirrors.describe(git_dir, event.sha)
-        pipelines = read_pipelines(snapshot.definitions, snapshot.unreadable)
-        event = _completed(event, snapshot)
-        changed = None
-        if event.before and any_needs_changes(pipelines, event):
-            changed = await self._mirrors.changed(
-                git_dir,
-                event.before,
-                event.sha,
-                from_merge_base=event.kind is EventKind.PULL_REQUEST,
-            )
-        verdict = judge(
-            pipelines,
-            event,
-            changed=changed,
-            committed_at=snapshot.commit.committed_at,
-            defaults=self._defaults,
+        if known is not None and known.ref == ref:
+            return known
+        return await self._database.write(
+            repository_verbs.remember_repository, host=host.name, ref=ref, at=self._clock()
         )
-        return event, verdict
 
     async def _record(
         self,
@@ -265,9 +277,14 @@ class Intake:
         *,
         delivery: str | None,
     ) -> int:
+        host = self._hosts[repository.host]
+        standings = await self._superseding.standings(host, repository, event, verdict.runs)
+        stopped: Stopped = []
         at = self._clock()
 
         def write(conn: Connection) -> tuple[int, list[int]]:
+            stopped.clear()  # a group of verbs that fails is run again one by one
+            access.note(conn, repository, verdict, at)
             decision = delivery_verbs.add_decision(
                 conn,
                 delivery=delivery,
@@ -279,20 +296,29 @@ class Intake:
                 pipelines=verdict.pipelines,
                 at=at,
             )
-            runs = [
-                self._add_run(
-                    conn, new, repository=repository, decision=decision, event=event, at=at
+            runs = []
+            for new in verdict.runs:
+                run, told_to_stop = self._add_run(
+                    conn,
+                    new,
+                    repository=repository,
+                    decision=decision,
+                    event=event,
+                    standing=standings.get(new.pipeline),
+                    at=at,
                 )
-                for new in verdict.runs
-            ]
+                runs.append(run)
+                stopped.extend(told_to_stop)
             if runs:
-                told = _with_runs(verdict.pipelines, runs)
+                told = verdicts.with_runs(verdict.pipelines, runs)
                 delivery_verbs.set_decision_pipelines(conn, decision, told)
             return decision, runs
 
         decision, runs = await self._database.write(write)
+        reach("intake.recorded")
         log.info("decided", outcome=str(verdict.outcome), runs=runs, why=verdict.reason)
         if runs:
+            self._superseding.interrupt(stopped)
             self._tell()
             self._wake()
         return decision
@@ -305,25 +331,28 @@ class Intake:
         repository: RepositoryRow,
         decision: int,
         event: Event,
+        standing: Standing | None,
         at: datetime,
-    ) -> int:
+    ) -> tuple[int, Stopped]:
         run = run_verbs.add_run(
             conn, repository=repository.id, decision=decision, event=event, new=new, at=at
         )
         row = run_verbs.run(conn, run)
         if row is None:  # pragma: no cover - it was written a line above
             raise AssertionError
+        stopped = self._superseding.write(conn, row, standing, at) if standing else []
+        turn = group_verbs.turn_of(conn, run) if row.group_key else None
         broken = new.plan is None
         status_verbs.want_status(
             conn,
             run=row,
             attempt=1,
             state=StatusState.ERROR if broken else StatusState.PENDING,
-            description=new.sentence if broken else "waiting for a slot",
+            description=new.sentence or (turn.sentence if turn else "waits for a slot"),
             target_url=self._run_url(run),
             at=at,
         )
-        return run
+        return run, stopped
 
     async def start(
         self, *, repository: str, ref: str, by: str, host: str | None, pipeline: str | None
@@ -348,90 +377,62 @@ class Intake:
             )
         except MirrorError as error:
             raise NotFoundError(str(error)) from error
-        event = Event(
-            kind=EventKind.MANUAL,
-            repository=row.full_name,
-            sha=found.sha,
-            ref=found.ref,
-            branch=found.branch,
-            tag=found.tag,
-            default_branch=row.default_branch,
-            actor=by,
-        )
+        event = verdicts.asked_for(row, found, by)
         async with self._locks[row.host, row.external_id]:
             key = f"{event.key}:{secrets.token_hex(8)}"  # each request is a happening of its own
-            event, verdict = await self._judge(configured, row.ref, event)
-            verdict = _only(verdict, pipeline)
-            decision = await self._record(row, event, key, verdict, delivery=None)
+            judged = await self._reader.judge(
+                configured, row.ref, event, resting=contextlib.nullcontext
+            )
+            verdict = verdicts.only(judged.verdict, pipeline)
+            decision = await self._record(row, judged.event, key, verdict, delivery=None)
         stored = await self._database.read(delivery_verbs.decision, decision)
         if stored is None:  # pragma: no cover - it was written a line above
             raise AssertionError
         return stored
 
+    async def reread(self, run: RunRow, *, by: str) -> int:
+        """Try again to read the commit of a run that has no plan because it could not be had.
+
+        Returns the number of the new attempt.
+
+        Raises:
+            NotFoundError: Its host is no longer configured.
+            ConflictError: The commit still cannot be read, or starts nothing.
+        """
+        repository = await self._database.read(repository_verbs.repository, run.repository)
+        host = self._hosts.get(run.host)
+        if repository is None or host is None:
+            raise NotFoundError(f"host {run.host} of run {run.id} is no longer configured")
+        async with self._locks[run.host, repository.external_id]:
+            try:
+                judged = await self._reader.judge_once(host, repository.ref, run.event)
+            except MirrorError as error:
+                raise ConflictError(f"the commit still cannot be read: {error}") from error
+            event, verdict, at = judged.event, judged.verdict, self._clock()
+
+            def write(conn: Connection) -> int:
+                access.note(conn, repository, verdict, at)
+                return access.write_again(
+                    conn,
+                    run,
+                    event,
+                    verdict,
+                    reason=f"re-run by {by}",
+                    add_run=lambda new: self._add_run(
+                        conn,
+                        new,
+                        repository=repository,
+                        decision=run.decision,
+                        event=event,
+                        standing=None,  # asked for by a person: no push is newer or older than it
+                        at=at,
+                    )[0],
+                    target_url=self._run_url(run.id),
+                    at=at,
+                )
+
+            return await self._database.write(write)
+
     async def _repository(self, name: str, host: str | None) -> RepositoryRow:
         rows = await self._database.read(repository_verbs.repositories_named, name)
-        found = [row for row in rows if host in (None, row.host)]
-        if not found:
-            message = (
-                f"no repository {name} is known"
-                f"{f' at host {host}' if host else ''}: it becomes known with its first delivery"
-            )
-            raise NotFoundError(message)
-        if len(found) > 1:
-            names = ", ".join(row.host for row in found)
-            message = f"several hosts have a repository {name}: name one of {names}"
-            raise ConflictError(message)
-        return found[0]
-
-
-def _completed(event: Event, snapshot: Snapshot) -> Event:
-    """The event with what the commit itself says, which no payload can get wrong or leave out.
-
-    An annotated tag is not the commit; a pull request keeps its own title.
-    """
-    commit = snapshot.commit
-    own_title = event.title if event.kind is EventKind.PULL_REQUEST else ""
-    return event.model_copy(
-        update={
-            "sha": snapshot.sha,
-            "title": own_title or commit.title,
-            "message": commit.message,
-            "author": commit.author or event.author,
-        }
-    )
-
-
-def _only(verdict: Verdict, pipeline: str | None) -> Verdict:
-    if pipeline is None:
-        return verdict
-    if pipeline not in [decision.pipeline for decision in verdict.pipelines]:
-        names = ", ".join(decision.pipeline for decision in verdict.pipelines) or "none"
-        message = f"there is no pipeline {pipeline} at that commit; there are: {names}"
-        raise NotFoundError(message)
-    runs = tuple(run for run in verdict.runs if run.pipeline == pipeline)
-    decisions = tuple(one for one in verdict.pipelines if one.pipeline == pipeline)
-    return verdict.model_copy(update={"runs": runs, "pipelines": decisions})
-
-
-def _with_runs(
-    pipelines: tuple[PipelineDecision, ...], runs: list[int]
-) -> tuple[PipelineDecision, ...]:
-    """The pipelines' decisions with the numbers of the runs they started."""
-    numbers = iter(runs)
-    return tuple(
-        one.model_copy(update={"run": next(numbers)}) if one.start else one for one in pipelines
-    )
-
-
-def _unreadable(event: Event, why: str) -> Verdict:
-    """The commit cannot be had: a run that says so, so that the commit's status does too."""
-    reason = f"commit {event.short_sha} could not be read: {why}"
-    told = PipelineDecision(pipeline="default", file="", start=True, reason=reason)
-    run = NewRun(pipeline="default", file="", definition="", plan=None, sentence=reason)
-    return Verdict(
-        outcome=DecisionOutcome.INVALID,
-        reason=reason,
-        pipelines=(told,),
-        runs=(run,),
-        final=False,
-    )
+        return verdicts.one_of(rows, name, host)

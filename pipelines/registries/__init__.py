@@ -1,0 +1,1 @@
+"""Registries, spoken to by ourselves: what the engine cannot be asked for."""

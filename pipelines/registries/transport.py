@@ -1,0 +1,145 @@
+"""One request to a registry, bounded in time and size, on requests. Blocking.
+
+requests is there already, below the engine's SDK, and goes by the proxies of the environment. What
+else it does by itself is switched off: no redirect is followed (a login would go along), no login
+is read from `~/.netrc`, and the certificates that count are the system's, as they do for the
+engine.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import ssl
+import time
+from collections.abc import Mapping
+from typing import Any
+
+import requests
+import urllib3
+from requests.adapters import HTTPAdapter
+
+CONNECT_TIMEOUT = 5.0
+READ_TIMEOUT = 30.0
+"""Seconds between two bytes."""
+WHOLE_TIMEOUT = 60.0
+"""Seconds for a whole answer."""
+MAX_ANSWER = 4 * 2**20
+"""Bytes; the specification wants registries to take manifests of that size."""
+_PIECE = 64 * 1024
+
+
+class SilenceError(Exception):
+    """No answer came, or none that ends; the message says why."""
+
+
+class Answer:
+    """What a registry answered."""
+
+    def __init__(self, url: str, status: int, headers: Mapping[str, str], body: bytes) -> None:
+        self.url = url
+        self.status = status
+        self.headers = headers
+        self.body = body
+
+    @property
+    def reason(self) -> str:
+        """Its status, and the first error it tells (`unauthorized: …`), in one line."""
+        told = ""
+        with contextlib.suppress(ValueError, LookupError, TypeError, RecursionError):
+            error = self.json()["errors"][0]
+            told = f": {error['code']}: {error.get('message', '')}"
+        if 300 <= self.status < 400:  # noqa: PLR2004 - every redirect
+            told = f": sends us to {self.headers.get('Location', 'nowhere')!r}, where we do not go"
+        return f"HTTP {self.status}{told}"
+
+    def json(self) -> Any:  # noqa: ANN401 - whatever a stranger wrote
+        """The body as JSON.
+
+        Raises:
+            ValueError: It is none.
+        """
+        return json.loads(self.body)
+
+
+class Transport:
+    """Connections to one registry and to where it sends us for tokens.
+
+    Args:
+        insecure: Whether certificates need not hold.
+    """
+
+    def __init__(self, *, insecure: bool) -> None:
+        self._session = requests.Session()
+        self._session.verify = not insecure
+        self._session.mount("https://", _SystemTrust(insecure=insecure))
+
+    def close(self) -> None:
+        """Drop the connections."""
+        self._session.close()
+
+    def get(
+        self, url: str, headers: Mapping[str, str], parameters: Mapping[str, str] | None = None
+    ) -> Answer:
+        """The answer to a GET, whatever its status.
+
+        Raises:
+            SilenceError: There is none.
+        """
+        until = time.monotonic() + WHOLE_TIMEOUT
+        try:
+            with self._session.get(
+                url,
+                headers=headers,
+                params=parameters,
+                timeout=(CONNECT_TIMEOUT, READ_TIMEOUT),
+                allow_redirects=False,
+                stream=True,
+                auth=_as_it_is,
+            ) as response:
+                return Answer(url, response.status_code, response.headers, _body(response, until))
+        except (requests.RequestException, urllib3.exceptions.HTTPError, OSError) as error:
+            raise SilenceError(_innermost(error)) from error
+
+
+def _as_it_is(request: requests.PreparedRequest) -> requests.PreparedRequest:
+    """Authorization that adds nothing: with none at all, requests would look into `~/.netrc`."""
+    return request
+
+
+def _body(response: requests.Response, until: float) -> bytes:
+    data = bytearray()
+    for piece in response.iter_content(_PIECE):
+        data += piece
+        if len(data) > MAX_ANSWER:
+            raise SilenceError(f"its answer is larger than {MAX_ANSWER // 2**20} MiB")
+        if time.monotonic() > until:
+            raise SilenceError(f"its answer did not end within {WHOLE_TIMEOUT:.0f} s")
+    return bytes(data)
+
+
+def _innermost(error: BaseException) -> str:
+    """`Connection refused`, out of what three libraries have wrapped around it."""
+    while True:
+        told = (getattr(error, "reason", None), *error.args)
+        inner = next((each for each in told if isinstance(each, BaseException)), None)
+        if inner is None:
+            return getattr(error, "strerror", None) or str(error) or type(error).__name__
+        error = inner
+
+
+class _SystemTrust(HTTPAdapter):
+    """Trusts what the system trusts, which may hold a company's own authority."""
+
+    def __init__(self, *, insecure: bool) -> None:
+        self._context = ssl.create_default_context()
+        if insecure:
+            self._context.check_hostname = False
+            self._context.verify_mode = ssl.CERT_NONE
+        super().__init__()
+
+    def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:  # noqa: ANN401 - requests' own
+        super().init_poolmanager(*args, ssl_context=self._context, **kwargs)
+
+    def proxy_manager_for(self, *args: Any, **kwargs: Any) -> Any:  # noqa: ANN401 - requests' own
+        return super().proxy_manager_for(*args, ssl_context=self._context, **kwargs)
