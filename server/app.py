@@ -327,17 +327,15 @@ class Lading:
     @contextlib.asynccontextmanager
     async def _lifespan(self, _app: Starlette) -> AsyncIterator[None]:
         await self.upkeep.look_at_disks()  # before any run is taken
+        counting = asyncio.create_task(self.upkeep.count_start())
         self._rooms = [
-            asyncio.create_task(self.upkeep.count_start()),
-            *(
-                asyncio.create_task(_kept_running(name, room))
-                for name, room in (
-                    ("intake", self.intake.run),
-                    ("engine watch", self.engine_watch.run),
-                    ("worker", self.worker.run),
-                    ("reporting", self.reporting.run),
-                )
-            ),
+            asyncio.create_task(_kept_running(name, room))
+            for name, room in (
+                ("intake", self.intake.run),
+                ("engine watch", self.engine_watch.run),
+                ("worker", self.worker.run),
+                ("reporting", self.reporting.run),
+            )
         ]
         jobs = {
             "leftovers": (schedules.every_minute(), self._remove_leftovers),
@@ -354,6 +352,7 @@ class Lading:
                 yield
         finally:
             await self.hand_over()
+            await asyncio.wait({counting}, timeout=STREAM_SECONDS)
             self.engine.close()
             self.database.close()
 

@@ -192,7 +192,9 @@ class Worker:
             await self._execute(run, attempt, recorder, earlier)
         except LadingError as error:
             log.warning("attempt could not be run", why=str(error))
-            await recorder.end(State.ERROR, str(error))
+            # Who cancelled it does not ask what else would have gone wrong.
+            cancelled = self._cancels[attempt.run, attempt.number].is_set()
+            await recorder.end(State.CANCELLED if cancelled else State.ERROR, str(error))
         except OSError as error:
             log.warning("attempt could not use a disk", why=str(error))
             await recorder.end(State.ERROR, f"{trouble(error)}: mend that, then re-run")

@@ -29,6 +29,7 @@ def told(server: LadingProcess) -> dict[str, str]:
 
 def old_delivery(server: LadingProcess) -> None:
     """A delivery that came, and was decided, long ago."""
+    assert server.command("deliveries").returncode == 0  # makes the database
     long_ago = 1_500_000_000 * 1_000_000
     with closing(sqlite3.connect(server.folder / "data" / "lading.db")) as conn, conn:
         conn.execute(
