@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from server.cli import writing
 from server.version import VERSION
 
 app = typer.Typer(
@@ -22,6 +23,8 @@ token_app = typer.Typer(help="API tokens: they open the API, the pages and every
 hook_app = typer.Typer(help="The hook that tells Lading of pushes to a plain git repository.")
 app.add_typer(token_app, name="token", no_args_is_help=True)
 app.add_typer(hook_app, name="hook", no_args_is_help=True)
+
+writing.add_to(app)
 
 Config = Annotated[
     Path | None,
