@@ -6,7 +6,7 @@ from collections.abc import Collection, Sequence
 from graphlib import TopologicalSorter
 
 from pipelines.definition.fields import near
-from pipelines.plan import BuildWork, Plan, PushWork, Step
+from pipelines.plan import Plan, PushWork, Step
 from pipelines.problems import LadingError
 from pipelines.values import Value
 
@@ -29,7 +29,7 @@ def at_home(plan: Plan, only: Sequence[str] = ()) -> Chosen:
     Args:
         plan: The whole plan.
         only: Keys of steps, or of all variants of one with a matrix; with them run just these
-            and the builds they need. Empty: everything that needs no push.
+            and the builds whose images they use. Empty: everything that needs no push.
 
     Raises:
         NoSuchStepError: One of them is not in the plan, or is a push.
@@ -48,12 +48,9 @@ def at_home(plan: Plan, only: Sequence[str] = ()) -> Chosen:
 
 
 def _only(plan: Plan, only: Sequence[str]) -> Chosen:
-    wanted = {step.key for name in only for step in _named(plan, name)}
-    builds = {step.key: step for step in plan.steps if isinstance(step.work, BuildWork)}
-    for step in plan.steps:
-        if step.key in wanted:
-            wanted |= {need for need in step.needs if need in builds}
-            wanted |= _image(step)
+    chosen = [step for name in only for step in _named(plan, name)]
+    # All that a step can have of a build is its image.
+    wanted = {step.key for step in chosen}.union(*map(_image, chosen))
     left = _without(plan, {step.key for step in plan.steps if step.key not in wanted})
     # What runs only after a failure was asked for all the same.
     steps = tuple(step.model_copy(update={"after_success": True}) for step in left.steps)
@@ -73,8 +70,11 @@ def _named(plan: Plan, name: str) -> list[Step]:
 def _unknown(plan: Plan, name: str) -> str:
     for key, reason in plan.left_out.items():
         if key == name or key.startswith(f"{name} ("):
-            return f"{key} does not run for this event ({reason}): choose another with `--event`"
-    keys = [step.key for step in plan.steps if not isinstance(step.work, PushWork)]
+            why = reason.removeprefix("left out: ")
+            return f"{key} does not run for this event ({why}): choose another with `--event`"
+    keys = dict.fromkeys(
+        step.key.partition(" (")[0] for step in plan.steps if not isinstance(step.work, PushWork)
+    )
     told = near(name, keys) or f"there are {', '.join(keys)}"
     return f"there is no step {name}: {told}"
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 
+from pipelines.definition import tree
 from pipelines.definition.models import Definition
 from pipelines.events import Event, EventKind
 from pipelines.matching import decide
@@ -75,8 +76,24 @@ def _lint(file: str, text: bytes) -> Linted:
     definition = parsed.definition
     if definition is None:
         return Linted(file=file, name=default_name(file), problems=parsed.problems)
-    ahead = (each.model_copy(update={"file": file}) for each in _for_events(definition))
+    ahead = [each.model_copy(update={"file": file}) for each in _for_events(definition)]
+    if ahead:
+        root, _ = tree.compose(text.decode("utf-8-sig", "replace"))
+        ahead = [_placed(each, root) for each in ahead]
     return Linted(file=file, name=definition.name, problems=(*parsed.problems, *ahead))
+
+
+def _placed(problem: Problem, root: tree.Node | None) -> Problem:
+    """A problem of planning with the place of the image it speaks of: plans know no places."""
+    tests = root.entries.get("test") if isinstance(root, tree.Entries) else None
+    if tests is None or not isinstance(tests[1], tree.Entries):
+        return problem
+    for name, (_, step) in tests[1].entries.items():
+        ours = problem.message.startswith((f"`test.{name}`", f"`test.{name} ("))
+        if ours and isinstance(step, tree.Entries) and "image" in step.entries:
+            mark = step.entries["image"][1].mark
+            return problem.model_copy(update={"line": mark.line, "column": mark.column})
+    return problem
 
 
 def _for_events(definition: Definition) -> Iterator[Problem]:

@@ -70,4 +70,4 @@ def _base(text: str) -> str:
 
 def step_name(text: str) -> str:
     """A text as a step's name; never empty."""
-    return re.sub(r"[^A-Za-z0-9_-]+", "-", text).strip("-_")[:40] or "app"
+    return re.sub(r"[^a-z0-9_-]+", "-", text.lower()).strip("-_")[:40] or "app"

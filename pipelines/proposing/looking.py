@@ -90,5 +90,5 @@ def _registry(remote: str | None) -> str:
 
 
 def _repository_path(repository: str) -> str:
-    parts = [images.step_name(part).lower() for part in repository.split("/") if part]
+    parts = [images.step_name(part) for part in repository.split("/") if part]
     return "/".join(parts if len(parts) > 1 else ["acme", *parts])

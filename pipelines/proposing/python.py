@@ -40,7 +40,7 @@ def look(files: Files) -> tuple[Found, TestStep] | None:
     version, why = _version(files, project)
     step = TestStep(
         name="python",
-        about=f"{how}, then {tests[0]}",
+        about=f"{how}, then {tests[0]}" if how else tests[0],
         image=f"python:{version}-slim",
         image_note=f"{why}; without `-slim` it has compilers and git",
         env=_env(files),
@@ -111,7 +111,7 @@ def _install(
     if wants_pytest and not _brings_pytest(files, project, named):
         lines = (*lines, Line(command="pip install --quiet pytest"))
     if not lines:
-        return (), "nothing is to be installed", ""
+        return (), "", ""
     return lines, "pip installs what it needs", ""
 
 

@@ -5,11 +5,12 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from pipelines.proposing.proposals import BuildStep, Line, Proposal, TestStep
+from pipelines.proposing.proposals import BuildStep, Proposal, TestStep
 
 _PLAIN = re.compile(r"[A-Za-z0-9./_][^\x00-\x1f\x7f-\x9f#]*", re.ASCII)
-_NOTES = 52
+_NOTES = 36
 """The column where notes stand, where what is before them leaves room."""
+_WIDEST = 96
 
 
 def written(proposal: Proposal) -> str:
@@ -27,7 +28,7 @@ def _head() -> Iterator[str]:
 def _build(proposal: Proposal) -> Iterator[str]:
     if not proposal.builds:
         return
-    yield "build:                             # each entry makes an image"
+    yield from _noted("build:", "each entry makes an image")
     for build in proposal.builds:
         yield from _one_build(build)
     yield ""
@@ -36,10 +37,10 @@ def _build(proposal: Proposal) -> Iterator[str]:
 def _one_build(build: BuildStep) -> Iterator[str]:
     path = build.dockerfile if build.folder == "." else f"{build.folder}/{build.dockerfile}"
     if build.folder == ".":
-        yield _noted(f"  {build.name}: {{}}", f"of ./{path}; nothing needs saying about it")
+        yield from _noted(f"  {build.name}: {{}}", f"built from ./{path}; it needs no settings")
         return
     yield f"  {build.name}:"
-    yield _noted(f"    context: {quoted(build.folder)}", f"the folder that {path} builds from")
+    yield from _noted(f"    context: {quoted(build.folder)}", f"the folder of {path}")
 
 
 def _test(proposal: Proposal) -> Iterator[str]:
@@ -51,7 +52,7 @@ def _test(proposal: Proposal) -> Iterator[str]:
         yield "#     commands: [ls -la]"
         yield ""
         return
-    yield "test:                              # each entry is a step; they run side by side"
+    yield from _noted("test:", "each entry is a step; they run side by side")
     for test in proposal.tests:
         yield from _one_test(test, beside_build=bool(proposal.builds))
     yield ""
@@ -64,19 +65,15 @@ def _one_test(test: TestStep, *, beside_build: bool) -> Iterator[str]:
         yield f"    image: {{from: {test.image}}}"
     else:
         if beside_build:
-            yield _noted("    needs: []", "waits for nothing, not even for the image")
-        yield _noted(f"    image: {quoted(test.image)}", test.image_note)
+            yield from _noted("    needs: []", "waits for nothing, not even for the image")
+        yield from _noted(f"    image: {quoted(test.image)}", test.image_note)
     if test.env:
-        yield _noted("    env:", "the steps have no .git to ask for a version")
+        yield from _noted("    env:", "the steps have no .git to ask for a version")
     for name, value in test.env.items():
         yield f"      {name}: {quoted(value)}"
     yield "    commands:"
     for line in test.lines:
-        yield from _command(line)
-
-
-def _command(line: Line) -> Iterator[str]:
-    yield _noted(f"      - {quoted(line.command)}", line.note)
+        yield from _noted(f"      - {quoted(line.command)}", line.note)
 
 
 def _push(proposal: Proposal) -> Iterator[str]:
@@ -93,8 +90,12 @@ def _push(proposal: Proposal) -> Iterator[str]:
         yield f"#     to: {to}"
 
 
-def _noted(text: str, note: str) -> str:
-    return f"{text:{_NOTES}}# {note}".rstrip() if note else text
+def _noted(text: str, note: str) -> Iterator[str]:
+    """The line with a note behind it, or above it where it would become too long."""
+    whole = f"{text:{_NOTES - 2}}  # {note}"
+    if note and len(whole) > _WIDEST:
+        yield f"{' ' * (len(text) - len(text.lstrip()))}# {note}"
+    yield whole if note and len(whole) <= _WIDEST else text
 
 
 def quoted(text: str) -> str:
