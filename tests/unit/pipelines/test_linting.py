@@ -10,14 +10,9 @@ from tests.unit.docs import pages
 
 GOOD = b"test:\n  unit: {image: busybox, commands: [a]}\n"
 WORDS = st.sampled_from(
-    ["test:", "build:", "push:", "  unit:", "    image: x", "    commands: [a]", "{}", "*a", "&a"]
-    + [
-        "when:",
-        "- event: tag",
-        "    needs: [test.unit]",
-        "\t",
-        "${tag}",
-        "'",
+    [
+        *("test:", "build:", "push:", "  unit:", "    image: x", "    commands: [a]", "{}", "*a"),
+        *("when:", "- event: tag", "    needs: [test.unit]", "\t", "${tag}", "'", "&a"),
         "    matrix: {a: [b]}",
     ]
 )
