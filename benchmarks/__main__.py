@@ -13,7 +13,7 @@ from benchmarks import machine
 from benchmarks.figures import Figure
 from benchmarks.ground import Ground, ground
 from benchmarks.processes import BrokenError
-from benchmarks.rows import builds, latency, output, webhooks
+from benchmarks.rows import builds, latency, output, webhooks, writing
 from benchmarks.table import as_json, render
 from scripts.parts.errors import PartError, say
 
@@ -33,6 +33,8 @@ ROWS = {
     "output": Row(output.stored, 5),
     "cached-build": Row(builds.cached, 15),
     "memory": Row(output.resident, 3),
+    "lint": Row(writing.lint, 15),
+    "local-run": Row(writing.local_run, 15),
 }
 
 

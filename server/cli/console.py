@@ -54,8 +54,11 @@ class Console:
         self._unfinished: dict[str, bytes] = {}
         self._open: str | None = None
         """The step whose unfinished line the cursor stands in."""
+        self._drawn = b""
+        """That line, as it stands there."""
         self._status = b""
-        self._shown = False
+        self._shown = b""
+        """The last line as it stands there."""
 
     def _prefix(self, number: int, key: str, room: int) -> bytes:
         return f"{self._paint.of_step(number, inert(key).ljust(room))} | ".encode()
@@ -97,7 +100,7 @@ class Console:
         """Write, below what stands there already."""
         before = b""
         if self._shown:
-            before, self._shown = _CLEAR, False
+            before, self._shown = _CLEAR, b""
         elif self._open is not None and self._open != key:
             before, self._open = b"\n", None
         self._write(before + data)
@@ -145,20 +148,26 @@ class Console:
         with self._lock:
             columns = shutil.get_terminal_size().columns - 1
             self._status = _cut(status, columns).encode(errors="replace")
-            for key, rest in self._unfinished.items():
-                if rest and self._open in (None, key):
-                    line = self._prefixes[key] + self._cleaned(rest)
-                    self._put(key, (b"\r" if self._open == key else b"") + line)
-                    self._open = key
-                    break
+            self._show_unfinished()
             self._show_status()
+
+    def _show_unfinished(self) -> None:
+        for key, rest in self._unfinished.items():
+            if not rest or self._open not in (None, key):
+                continue
+            line = self._prefixes[key] + self._cleaned(rest)
+            if (key, line) != (self._open, self._drawn):
+                self._put(key, (b"\r" if self._open == key else b"") + line)
+                self._open, self._drawn = key, line
+            return
 
     def _show_status(self) -> None:
         if not self._live or self._open is not None:
             return
         painted = self._paint.dim(self._status.decode()).encode() if self._status else b""
-        self._write((_CLEAR if self._shown else b"") + painted)
-        self._shown = bool(painted)
+        if painted != self._shown:
+            self._write((_CLEAR if self._shown else b"") + painted)
+            self._shown = painted
 
     def close(self) -> None:
         """Leave the cursor on a line of its own."""

@@ -6,8 +6,9 @@ import asyncio
 import contextlib
 import signal
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from pipelines.checkout import Asked, Checkout, Happening, Tree, happening, in_tree
@@ -19,11 +20,11 @@ from pipelines.engine.leftovers import remove_attempt
 from pipelines.execution import execute
 from pipelines.executor import OWN, Output
 from pipelines.explaining import Explained, explain
+from pipelines.images.retries import Backoff
 from pipelines.plan import Plan, Resources, Step
 from pipelines.planning import bind
 from pipelines.problems import ExecutorUnavailableError, LadingError
 from pipelines.progress import Fact, Progress, State, StepEnded
-from pipelines.source import GitSource
 from server.cli.checkouts import described, opened, usage
 from server.cli.console import Console
 from server.cli.errors import UsageError
@@ -37,6 +38,8 @@ from server.cli.terminal import inert, paint_for, tolerant
 GRACE = 10.0
 """Seconds between SIGTERM and SIGKILL, as on a server that nobody has configured."""
 PARALLEL_STEPS = 4
+_BACKOFF = Backoff(attempts=3)
+"""Whoever sits in front of it would rather hear soon that a registry says no."""
 _THREADS = 8
 _TICK = 0.25
 _INTERRUPTED = 128 + signal.SIGINT
@@ -57,26 +60,67 @@ def run(
         EngineError: The engine does not answer.
     """
     tolerant(sys.stdout)
+
+    def prepare(held: contextlib.ExitStack) -> _Prepared | None:
+        checkout, tree = held.enter_context(opened(commit))
+        asking = happening(checkout, tree, wanted)
+        one = _chosen(_explained(checkout, tree, asking), pipeline)
+        if one.broken or one.plan is None:
+            _tell_problems(one, in_tree(tree).files)
+            return None
+        with usage():
+            chosen = at_home(one.plan, steps)
+        if not chosen.plan.steps:
+            raise UsageError(_nothing(one, chosen))
+        return _Prepared(checkout=checkout, tree=tree, asking=asking, one=one, chosen=chosen)
+
     try:
-        with opened(commit) as (checkout, tree):
-            asking = happening(checkout, tree, wanted)
-            one = _chosen(_explained(checkout, tree, asking), pipeline)
-            if one.broken or one.plan is None:
-                _tell_problems(one, in_tree(tree).files)
-                return 1
-            with usage():
-                chosen = at_home(one.plan, steps)
-            if not chosen.plan.steps:
-                raise UsageError(_nothing(one, chosen))
-            local = _Local(tree.source(), chosen, repository=checkout.name, url=engine)
-            local.introduce(one, tree, asking)
-            return asyncio.run(local.run())
+        return asyncio.run(_run(prepare, engine))
     except KeyboardInterrupt:
         return _INTERRUPTED
 
 
 class EngineError(LadingError):
     """There is no engine to run on; the message says how to name one."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Prepared:
+    """Everything there is to know before the engine is needed."""
+
+    checkout: Checkout
+    tree: Tree
+    asking: Happening
+    one: Explained
+    chosen: Chosen
+
+
+async def _run(prepare: Callable[[contextlib.ExitStack], _Prepared | None], url: str | None) -> int:
+    """Prepare while the engine is being reached, then run."""
+    with (
+        contextlib.ExitStack() as held,
+        ThreadPoolExecutor(_THREADS, thread_name_prefix="engine") as threads,
+        contextlib.closing(Engine(url, threads)) as engine,
+    ):
+        connecting = asyncio.create_task(_connected(engine))
+        # Wrong use is told first, and then nobody asks what became of the engine.
+        connecting.add_done_callback(lambda done: done.cancelled() or done.exception())
+        prepared = await asyncio.to_thread(prepare, held)
+        if prepared is None:
+            return 1
+        await connecting
+        return await _Local(engine, prepared).run()
+
+
+async def _connected(engine: Engine) -> None:
+    try:
+        await engine.connected()
+    except ExecutorUnavailableError as error:
+        why = f" ({reason(error.__cause__)})" if isinstance(error.__cause__, Exception) else ""
+        raise EngineError(
+            f"no container engine answers at {engine.url or 'its usual socket'}{why}: start "
+            "Docker or Podman, or name an engine with --engine or DOCKER_HOST"
+        ) from error
 
 
 def _explained(checkout: Checkout, tree: Tree, asking: Happening) -> tuple[Explained, ...]:
@@ -122,85 +166,66 @@ def _tell_problems(one: Explained, files: Mapping[str, bytes]) -> None:
 class _Local:
     """One run at home."""
 
-    def __init__(
-        self, source: GitSource, chosen: Chosen, *, repository: str, url: str | None
-    ) -> None:
-        self._source = source
-        self._chosen = chosen
-        self._repository = repository
-        self._url = url
+    def __init__(self, engine: Engine, prepared: _Prepared) -> None:
+        self._engine = engine
+        self._prepared = prepared
+        self._not_run = prepared.chosen.not_run
         self._paint = paint_for(sys.stdout)
         self._words: dict[str, str] = {}
         self._signal: int | None = None
-
-    def introduce(self, one: Explained, tree: Tree, asking: Happening) -> None:
-        """Say what runs, of which files, and what does not."""
-        event = told(asking.event)
-        print(
-            self._paint.bold(f"pipeline {inert(one.name)}"),
-            f"of {described(tree)},",
-            f"as for a {event}",
-        )
-        if not one.start:
-            why = inert(one.reason.removeprefix("No run: "))
-            print(self._paint.dim(f"  such a {event.split(' ')[0]} would not start it: {why}"))
-        plan = one.plan
-        reasons = {**(plan.left_out if plan else {}), **self._chosen.not_run}
-        for key, told_why in reasons.items():
-            why = inert(told_why.removeprefix("left out: "))
-            print(self._paint.dim(f"  {inert(key)} is not run: {why}"))
-        sys.stdout.flush()
-
-    async def run(self) -> int:
-        """Run it on the engine, and tell the result."""
         self._cancelled = asyncio.Event()
         self._loop = asyncio.get_running_loop()
-        plan, limits = _bounded(bind(self._chosen.plan, run=0, attempt=1))
+        plan, self._limits = _bounded(bind(prepared.chosen.plan, run=0, attempt=1))
         self._progress = Progress.of(plan)
-        live = sys.stdout.isatty() and self._paint.on
         self._console = Console(
             sys.stdout.buffer,
             [step.key for step in plan.steps],
             paint=self._paint,
-            live=live,
+            live=self._paint.on,
             gone=self._unread,
         )
+
+    async def run(self) -> int:
+        """Run it on the engine, and tell the result."""
+        self._introduce()
         marks = Marks()
-        with (
-            ThreadPoolExecutor(_THREADS, thread_name_prefix="engine") as threads,
-            contextlib.closing(Engine(self._url, threads)) as engine,
-            marks.alive() as name,
-        ):
-            attempt = Attempt(server=marks.server, run=name, attempt=1, repository=self._repository)
-            await self._connected(engine)
-            tidying = asyncio.create_task(_tidy(engine, marks, self._repository))
+        repository = self._prepared.checkout.name
+        with marks.alive() as name:
+            attempt = Attempt(server=marks.server, run=name, attempt=1, repository=repository)
+            tidying = asyncio.create_task(_tidy(self._engine, marks, repository))
             ticking = asyncio.create_task(self._tick())
             try:
-                with self._signals(engine, attempt):
-                    await self._execute(plan, engine, attempt, limits)
+                with self._signals(attempt):
+                    await self._execute(attempt)
                     await tidying
             finally:
                 ticking.cancel()
         return self._code()
 
-    async def _connected(self, engine: Engine) -> None:
-        try:
-            await engine.connected()
-        except ExecutorUnavailableError as error:
-            why = f" ({reason(error.__cause__)})" if isinstance(error.__cause__, Exception) else ""
-            raise EngineError(
-                f"no container engine answers at {engine.url or 'its usual socket'}{why}: start "
-                "Docker or Podman, or name an engine with --engine or DOCKER_HOST"
-            ) from error
+    def _introduce(self) -> None:
+        """Say what runs, of which files, and what does not."""
+        one, event = self._prepared.one, told(self._prepared.asking.event)
+        name = self._paint.bold(f"pipeline {inert(one.name)}")
+        self._console.say(f"{name} of {described(self._prepared.tree)}, as for a {event}")
+        if not one.start:
+            why = inert(one.reason.removeprefix("No run: "))
+            what = event.partition(" ")[0]
+            self._console.say(self._paint.dim(f"  such a {what} would not start it: {why}"))
+        left_out = one.plan.left_out if one.plan else {}
+        for key, text in {**left_out, **self._not_run}.items():
+            why = inert(text.removeprefix("left out: "))
+            self._console.say(self._paint.dim(f"  {inert(key)} is not run: {why}"))
 
-    async def _execute(self, plan: Plan, engine: Engine, attempt: Attempt, limits: Limits) -> None:
+    async def _execute(self, attempt: Attempt) -> None:
+        plan = self._progress.plan
         executor = EngineExecutor(
-            engine=engine,
+            engine=self._engine,
             attempt=attempt,
             plan=plan,
-            source=self._source,
-            limits=limits,
+            source=self._prepared.tree.source(),
+            limits=self._limits,
             logins={},
+            backoff=_BACKOFF,
         )
         await execute(
             plan,
@@ -230,7 +255,7 @@ class _Local:
         """The last words, before the engine is tidied up."""
         self._console.close()
         self._console.say()
-        for line in table(self._progress, self._chosen.not_run, self._paint):
+        for line in table(self._progress, self._not_run, self._paint):
             self._console.say(line)
         self._console.say()
         good = self._progress.state is State.SUCCESS
@@ -248,7 +273,7 @@ class _Local:
             await asyncio.sleep(_TICK)
 
     @contextlib.contextmanager
-    def _signals(self, engine: Engine, attempt: Attempt) -> Iterator[None]:
+    def _signals(self, attempt: Attempt) -> Iterator[None]:
         """Whoever wants us to end, ends the steps first; a second time, at once."""
 
         def asked(number: int) -> None:
@@ -258,9 +283,8 @@ class _Local:
                 )
                 self._stop(number)
             else:
-                hurry.append(
-                    asyncio.ensure_future(engine.call(remove_attempt, engine.client, attempt))
-                )
+                removing = self._engine.call(remove_attempt, self._engine.client, attempt)
+                hurry.append(asyncio.ensure_future(removing))
 
         hurry: list[asyncio.Future[None]] = []
         numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)

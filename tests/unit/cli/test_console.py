@@ -171,12 +171,12 @@ def test_however_output_is_cut_the_same_lines_come_out(pieces: list[bytes]) -> N
 
 def test_threads_do_not_cut_into_each_others_lines() -> None:
     screen = Screen()
-    threads = [
-        threading.Thread(
-            target=lambda key=key: [screen.out(key, "x" * 50 + "\n") for _ in range(200)]
-        )
-        for key in ("test.a", "test.b")
-    ]
+
+    def flood(key: str) -> None:
+        for _ in range(200):
+            screen.out(key, "x" * 50 + "\n")
+
+    threads = [threading.Thread(target=flood, args=[key]) for key in ("test.a", "test.b")]
 
     for thread in threads:
         thread.start()
