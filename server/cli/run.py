@@ -33,7 +33,7 @@ from server.cli.lint import nothing_found
 from server.cli.marks import Marks
 from server.cli.problems import as_text
 from server.cli.results import ended, forgiven, table, waited_for
-from server.cli.terminal import inert, paint_for, tolerant
+from server.cli.terminal import inert, is_terminal, paint_for, tolerant
 
 GRACE = 10.0
 """Seconds between SIGTERM and SIGKILL, as on a server that nobody has configured."""
@@ -181,7 +181,7 @@ class _Local:
             sys.stdout.buffer,
             [step.key for step in plan.steps],
             paint=self._paint,
-            live=self._paint.on,
+            live=is_terminal(sys.stdout),
             gone=self._unread,
         )
 

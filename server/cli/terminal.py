@@ -57,8 +57,12 @@ class Paint:
 
 def paint_for(stream: TextIO) -> Paint:
     """Colours where a person looks on and does not mind them (https://no-color.org)."""
-    wanted = not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
-    return Paint(on=wanted and stream.isatty())
+    return Paint(on=is_terminal(stream) and not os.environ.get("NO_COLOR"))
+
+
+def is_terminal(stream: TextIO) -> bool:
+    """Whether a person looks on, at something that can go back in its line."""
+    return stream.isatty() and os.environ.get("TERM") != "dumb"
 
 
 def signs(stream: TextIO) -> tuple[str, str]:
