@@ -6,6 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 from time import perf_counter
+from typing import NamedTuple
 
 from benchmarks.figures import Figure, interleaved, median, seconds, spread
 from benchmarks.ground import ROOT, Ground
@@ -15,19 +16,39 @@ from benchmarks.rows.latency import chain
 LINES = 200
 LINT_LIMIT = 0.05  # seconds
 RUN_LIMIT = 1.5
-_IN_FOLDER = "import os, sys; os.chdir(sys.argv.pop(1)); "
-_MAIN = "from server.cli import main; main()"
+_COMMAND = """\
+import os, sys, time
+os.chdir(sys.argv.pop(1))
+import server.cli
+import server.cli.{module}
+loaded = time.perf_counter()
+try:
+    server.cli.main()
+except SystemExit as ended:
+    if ended.code:
+        raise
+print(time.perf_counter() - loaded, file=sys.stderr)
+"""
+"""Runs a command, and tells how long it took once its modules were loaded."""
+
+
+class Timed(NamedTuple):
+    """One process that runs a command."""
+
+    command: float
+    """Seconds for what it was asked, its modules being loaded."""
+    process: float
+    """Seconds from its start to its end."""
 
 
 def lint(ground: Ground, rounds: int) -> Figure:
-    """Lint of a file of 200 lines, after the interpreter has loaded the command."""
+    """Lint of a file of 200 lines, once its modules are loaded."""
     folder = ground.folder / "lint"
     folder.mkdir()
     (folder / ".lading.yml").write_text(long_pipeline())
 
     def ours() -> float:
-        started = _python(ground, folder, "import server.cli, server.cli.lint")
-        return _python(ground, folder, _MAIN, "lint", ".lading.yml") - started
+        return _timed(ground, folder, "lint", ".lading.yml").command
 
     ours()
     took, _ = interleaved(rounds, ours, lambda: None)
@@ -52,16 +73,15 @@ def local_run(ground: Ground, rounds: int) -> Figure:
         ["git", "init", "--quiet", "--initial-branch=main", str(folder)], env=ground.environment
     )
 
-    def ours() -> tuple[float, float]:
-        started = _python(ground, folder, "import server.cli, server.cli.run")
-        return _python(ground, folder, _MAIN, "run"), started
+    def ours() -> Timed:
+        return _timed(ground, folder, "run")
 
     ours()
     ground.run("true")
     taken, its = interleaved(rounds, ours, lambda: ground.run("true"))
-    own = tuple(whole - start for whole, start in taken)
+    own = tuple(timed.command for timed in taken)
+    whole = median([timed.process for timed in taken])
     ratio = median(own) / median(its)
-    whole, start = (median(values) for values in zip(*taken, strict=True))
     return Figure(
         name="local-run",
         work="`lading run` of a one-step pipeline (`true`), the interpreter's start apart",
@@ -72,22 +92,22 @@ def local_run(ground: Ground, rounds: int) -> Figure:
         reached=ratio <= RUN_LIMIT,
         rounds=rounds,
         note=(
-            f"ours {spread(own)}, bare {spread(its)}; with the interpreter's start, in which it "
-            f"loads its modules ({seconds(start)}), {seconds(whole)}"
+            f"ours {spread(own)}, bare {spread(its)}; the whole process, with the interpreter's "
+            f"start and the modules it loads, {seconds(whole)}"
         ),
         measured={"ours_seconds": own, "bare_seconds": its},
     )
 
 
-def _python(ground: Ground, folder: Path, code: str, *arguments: str) -> float:
-    """Seconds that a Python process takes from its start to its end."""
+def _timed(ground: Ground, folder: Path, command: str, *arguments: str) -> Timed:
     started = perf_counter()
-    checked(
-        [sys.executable, "-c", _IN_FOLDER + code, str(folder), *arguments],
+    code = _COMMAND.format(module=command)
+    done = checked(
+        [sys.executable, "-c", code, str(folder), command, *arguments],
         env={**ground.environment, "PYTHONPATH": str(ROOT)},
         stdout=subprocess.DEVNULL,
     )
-    return perf_counter() - started
+    return Timed(command=float(done.stderr), process=perf_counter() - started)
 
 
 def long_pipeline() -> str:

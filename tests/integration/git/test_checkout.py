@@ -149,7 +149,7 @@ def test_a_filter_is_told_to_keep_its_files_elsewhere(repository: Repository) ->
     with repository.checkout.working_tree() as tree:
         place = (tree.source().read("a.bin") or b"").decode()
 
-    assert place
+    assert place.endswith("/lfs\n")
     assert not place.startswith(str(repository.root))
 
 

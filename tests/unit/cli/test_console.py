@@ -1,10 +1,12 @@
 from __future__ import annotations
 
 import io
+import os
 import threading
 
 from hypothesis import given
 from hypothesis import strategies as st
+from typing_extensions import Buffer
 
 from pipelines.executor import OWN, STDERR, STDOUT
 from server.cli.console import Console
@@ -16,8 +18,14 @@ CLEAR = "\r\x1b[K"
 class Screen:
     """A console and what stands on it."""
 
-    def __init__(self, *keys: str, live: bool = False, colours: bool = False) -> None:
-        self.stream = io.BytesIO()
+    def __init__(
+        self,
+        *keys: str,
+        live: bool = False,
+        colours: bool = False,
+        stream: io.BytesIO | None = None,
+    ) -> None:
+        self.stream = stream or io.BytesIO()
         self.gone: list[bool] = []
         self.console = Console(
             self.stream,
@@ -169,8 +177,20 @@ def test_however_output_is_cut_the_same_lines_come_out(pieces: list[bytes]) -> N
     assert whole.stream.getvalue() == cut.stream.getvalue()
 
 
+class Slow(io.BytesIO):
+    """A stream that lets others go first in the middle of a piece."""
+
+    def write(self, data: Buffer) -> int:
+        pieces = bytes(data)
+        for piece in (pieces[:5], pieces[5:]):
+            os.sched_yield()
+            super().write(piece)
+            os.sched_yield()
+        return len(pieces)
+
+
 def test_threads_do_not_cut_into_each_others_lines() -> None:
-    screen = Screen()
+    screen = Screen(stream=Slow())
 
     def flood(key: str) -> None:
         for _ in range(200):
