@@ -272,3 +272,13 @@ CODES: dict[str, Explanation] = {
         "Make it a plain file of at most 256 KiB.",
     ),
 }
+
+REFERENCE = "docs/reference/problems.md"
+"""The page that holds this table, from the repository's root."""
+
+
+def documented(code: str) -> str:
+    """Where a code is explained: `docs/reference/problems.md#p010-unknown-key`."""
+    title = CODES[code].title if code in CODES else ""
+    words = "".join(each for each in title.lower() if each.isalnum() or each in " -")
+    return f"{REFERENCE}#{code.lower()}-{words.replace(' ', '-')}".rstrip("-")

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from server.cli import writing
 from server.version import VERSION
 
 app = typer.Typer(
@@ -26,6 +27,8 @@ secret_app = typer.Typer(
 app.add_typer(token_app, name="token", no_args_is_help=True)
 app.add_typer(hook_app, name="hook", no_args_is_help=True)
 app.add_typer(secret_app, name="secret", no_args_is_help=True)
+
+writing.add_to(app)
 
 Config = Annotated[
     Path | None,
