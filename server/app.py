@@ -54,6 +54,7 @@ from server.store import Database, deliveries, pauses, repositories, runs, sound
 from server.store.database import sqlite_path
 from server.store.rows import RunRow
 from server.store.upgrading import bring_up_to_date
+from server.timetable import Timetable
 from server.upkeep import Upkeep, disk_folders
 from server.vault import Vault
 from server.webhooks import Pressure, Webhooks
@@ -129,6 +130,9 @@ class Lading:
             tell=self.reporting.notify,
             interrupt=self.worker.interrupt,
             run_url=self.run_url,
+        )
+        self.timetable = Timetable(
+            database=self.database, clock=clock.now, start=self.intake.start_slot
         )
         self.heads = Heads(
             hosts=self.hosts,
@@ -341,6 +345,7 @@ class Lading:
             "leftovers": (schedules.every_minute(), self._remove_leftovers),
             "mirrors": (schedules.every_night(), self._maintain_mirrors),
             **self.upkeep.jobs(),
+            "schedules": (schedules.every_few_seconds(), self.timetable.look),
             "missed deliveries": (schedules.now_and_every(minutes=1), self.lists.look),
             "new repositories": (schedules.every_minute(), self.heads.meet),
             "missed pushes": (schedules.now_and_every(minutes=HEADS_MINUTES), self.heads.look),

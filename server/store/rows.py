@@ -7,6 +7,7 @@ from typing import Any
 
 from pydantic import AwareDatetime
 
+from pipelines.definition.fields import Missed
 from pipelines.events import Event, EventKind
 from pipelines.plan import Plan
 from pipelines.problems import Problem
@@ -94,6 +95,8 @@ class PipelineDecision(Value):
     conditions: tuple[Any, ...] = ()
     problems: tuple[Problem, ...] = ()
     run: int | None = None
+    refused: bool = False
+    """Whether the person who asked for it has to ask otherwise."""
 
 
 class DecisionRow(Value):
@@ -414,3 +417,23 @@ class TallyRow(Value):
     last_at: AwareDatetime
     note: str
     """What the last time was about, in words; often empty."""
+
+
+class NewSchedule(Value):
+    """A schedule that a pipeline file on the default branch names."""
+
+    file: str
+    pipeline: str
+    cron: str
+    timezone: str
+    missed: Missed
+    next_at: AwareDatetime
+
+
+class ScheduleRow(NewSchedule):
+    """A stored schedule."""
+
+    id: int
+    repository: int
+    host: str
+    full_name: str

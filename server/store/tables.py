@@ -277,6 +277,21 @@ upgrades = Table(
     Column("at", Instant, nullable=False),
 )
 
+timetable = Table(
+    "timetable",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("repository", Integer, ForeignKey("repositories.id"), nullable=False),
+    Column("file", Text, nullable=False),
+    Column("pipeline", String(100), nullable=False),
+    Column("cron", Text, nullable=False),
+    Column("timezone", String(100), nullable=False),
+    Column("missed", String(20), nullable=False),
+    Column("next_at", Instant, nullable=False),
+    UniqueConstraint("repository", "file", "cron", "timezone"),
+    Index(None, "next_at"),
+)
+
 secrets = Table(
     "secrets",
     metadata,

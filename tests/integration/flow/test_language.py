@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+from datetime import timedelta
 
 import docker
+import httpx2
 import pytest
 
 from pipelines.progress import State
-from server.store import repositories
-from server.store.rows import Bounds
+from server import clock
+from server.store import repositories, timetable
+from server.store.rows import Bounds, ScheduleRow
+from server.timetable import Timetable
 from tests.integration.flow.conftest import Flow, server_parts
 
 __all__ = ["server_parts"]
@@ -197,3 +201,151 @@ def test_a_secret_for_another_branch_is_not_given(known: Flow) -> None:
     run, states = ran(known, TELLING)
     assert states["test.telling"] is State.ERROR
     assert "secret npm is for branch release/* alone" in known.server.run(run).sentence
+
+
+ASKING = """\
+when: [{event: push}, {event: manual, inputs: {level: {type: choice, options: [smoke, full]}}}]
+test: {unit: {image: IMAGE, commands: "echo level is $CI_INPUT_LEVEL."}}
+"""
+
+
+def asked(flow: Flow, **inputs: str) -> httpx2.Response:
+    """A run by hand of the default branch."""
+    body = {"repository": flow.web.full_name, "ref": "main", "inputs": inputs}
+    return flow.server.api.post("/runs", json=body)
+
+
+def test_what_a_person_gives_reaches_the_steps(flow: Flow) -> None:
+    ran(flow, ASKING)
+
+    answer = asked(flow, level="full")
+
+    assert answer.status_code == 201, answer.text
+    run = int(answer.json()["pipelines"][0]["run"].rpartition("/")[2])
+    flow.server.ended(run)
+    assert "level is full.\n" in flow.server.log(run, "test.unit")
+
+
+@pytest.mark.parametrize(
+    ("inputs", "word"),
+    [
+        ({}, "input `level` of default has no default: give it a value"),
+        ({"level": "deep"}, "`deep` is none of smoke, full"),
+        ({"level": "full", "depth": "1"}, "there is no input `depth`: there are level"),
+    ],
+)
+def test_what_a_person_gives_wrongly_starts_nothing_and_says_what_would_fit(
+    flow: Flow, inputs: dict[str, str], word: str
+) -> None:
+    run, _ = ran(flow, ASKING)
+
+    answer = asked(flow, **inputs)
+
+    assert answer.status_code == 422
+    assert word in answer.json()["detail"]
+    newest = flow.server.api.get("/runs", params={"repository": flow.web.full_name}).json()
+    assert [one["id"] for one in newest["items"]] == [run]
+
+
+NIGHTLY = """\
+when: [{event: push}, {event: schedule, cron: "0 3 * * *", timezone: Europe/Berlin, missed: latest}]
+test: {unit: {image: IMAGE, commands: echo $CI_EVENT}}
+"""
+
+
+class Night:
+    """The timetable of one repository, with a clock that the test sets."""
+
+    def __init__(self, flow: Flow) -> None:
+        self.flow = flow
+        self.time = clock.now()
+        lading = flow.server.lading
+        self.timetable = Timetable(
+            database=lading.database, clock=lambda: self.time, start=lading.intake.start_slot
+        )
+
+    def rows(self) -> list[ScheduleRow]:
+        name = self.flow.web.full_name
+        rows = self.flow.server.lading.database.run(timetable.all_schedules)
+        return [row for row in rows if row.full_name == name]
+
+    def look(self) -> None:
+        looking = self.timetable.look()
+        asyncio.run_coroutine_threadsafe(looking, self.flow.server.loop).result(60)
+
+    def runs(self) -> list[str]:
+        """The events of the repository's runs, oldest first."""
+        found = self.flow.server.api.get("/runs", params={"repository": self.flow.web.full_name})
+        return [one["event"] for one in reversed(found.json()["items"])]
+
+
+def test_a_time_that_comes_starts_its_pipeline_once(flow: Flow) -> None:
+    ran(flow, NIGHTLY)
+    night = Night(flow)
+    (row,) = night.rows()
+
+    night.time = row.next_at - timedelta(seconds=1)
+    night.look()
+    assert night.runs() == ["push"]
+
+    night.time = row.next_at + timedelta(seconds=3)
+    night.look()
+    night.look()
+
+    assert night.runs() == ["push", "schedule"]
+    (later,) = night.rows()
+    assert later.next_at - row.next_at in (
+        timedelta(hours=23),
+        timedelta(days=1),
+        timedelta(hours=25),
+    )
+
+
+def test_a_time_that_was_decided_and_not_crossed_off_starts_nothing_again(flow: Flow) -> None:
+    ran(flow, NIGHTLY)
+    night = Night(flow)
+    (row,) = night.rows()
+    night.time = row.next_at
+    night.look()
+
+    flow.server.lading.database.run(timetable.set_next, row.id, row.next_at)
+    night.look()
+
+    assert night.runs() == ["push", "schedule"]
+    assert night.rows()[0].next_at > row.next_at
+
+
+@pytest.mark.parametrize(("missed", "runs"), [("latest", 1), ("skip", 0)])
+def test_of_times_that_were_missed_the_latest_is_made_up_for_or_none(
+    flow: Flow, missed: str, runs: int
+) -> None:
+    ran(flow, NIGHTLY.replace("missed: latest", f"missed: {missed}"))
+    night = Night(flow)
+    night.time = night.rows()[0].next_at + timedelta(days=3, hours=2)
+
+    night.look()
+
+    assert night.runs() == ["push", *["schedule"] * runs]
+    assert night.rows()[0].next_at > night.time
+
+
+def test_a_schedule_that_is_taken_out_of_the_file_is_over(flow: Flow) -> None:
+    ran(flow, NIGHTLY)
+    ran(flow, "test: {unit: {image: IMAGE, commands: echo hello}}")
+    assert Night(flow).rows() == []
+
+
+def test_a_time_whose_repository_cannot_be_read_waits(flow: Flow) -> None:
+    ran(flow, NIGHTLY)
+    night = Night(flow)
+    (row,) = night.rows()
+    away = flow.repository.bare.rename(flow.repository.bare.with_suffix(".away"))
+    night.time = row.next_at
+    night.look()
+    assert night.rows()[0].next_at == row.next_at
+
+    away.rename(flow.repository.bare)
+    night.time += timedelta(minutes=2)
+    night.look()
+
+    assert night.runs() == ["push", "schedule"]

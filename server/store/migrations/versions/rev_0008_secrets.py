@@ -1,4 +1,4 @@
-"""Keep secrets."""
+"""Keep secrets, and when schedules come next."""
 
 from __future__ import annotations
 
@@ -13,6 +13,29 @@ down_revision = "0007"
 
 def upgrade() -> None:
     """Make the change."""
+    op.create_table(
+        "timetable",
+        sa.Column("id", sa.Integer(), nullable=False),
+        sa.Column("repository", sa.Integer(), nullable=False),
+        sa.Column("file", sa.Text(), nullable=False),
+        sa.Column("pipeline", sa.String(length=100), nullable=False),
+        sa.Column("cron", sa.Text(), nullable=False),
+        sa.Column("timezone", sa.String(length=100), nullable=False),
+        sa.Column("missed", sa.String(length=20), nullable=False),
+        sa.Column("next_at", Instant(), nullable=False),
+        sa.ForeignKeyConstraint(
+            ["repository"], ["repositories.id"], name=op.f("fk_timetable_repository")
+        ),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_timetable")),
+        sa.UniqueConstraint(
+            "repository",
+            "file",
+            "cron",
+            "timezone",
+            name=op.f("uq_timetable_repository_file_cron_timezone"),
+        ),
+    )
+    op.create_index(op.f("ix_timetable_next_at"), "timetable", ["next_at"])
     op.create_table(
         "secrets",
         sa.Column("id", sa.Integer(), nullable=False),
