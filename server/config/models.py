@@ -71,7 +71,7 @@ class DatabaseSettings(Section):
 class SecretsSettings(Section):
     """How secrets are kept."""
 
-    key_file: Path | None = Field(
+    key_path: Path | None = Field(
         None,
         description="File of the key that secrets are sealed with; keep a copy apart from the "
         "database's backups. Default: `<data>/secrets.key`, made when it is needed.",
@@ -350,4 +350,4 @@ class Settings(Section):
     @property
     def key_file(self) -> Path:
         """The file of the key that secrets are sealed with."""
-        return self.secrets.key_file or self.server.data / "secrets.key"
+        return self.secrets.key_path or self.server.data / "secrets.key"

@@ -308,4 +308,4 @@ def test_what_the_commands_show_is_what_the_page_says(
 
 
 def test_events_that_the_documentation_names_are_those_there_are() -> None:
-    assert {"push", "pull_request", "tag", "manual"} == set(EventKind)
+    assert {"push", "pull_request", "tag", "schedule", "manual"} == set(EventKind)
