@@ -13,7 +13,18 @@ from benchmarks import machine
 from benchmarks.figures import Figure
 from benchmarks.ground import Ground, ground
 from benchmarks.processes import BrokenError
-from benchmarks.rows import builds, burst, busy, floods, latency, output, restart, slow, webhooks
+from benchmarks.rows import (
+    builds,
+    burst,
+    busy,
+    floods,
+    latency,
+    output,
+    restart,
+    slow,
+    webhooks,
+    writing,
+)
 from benchmarks.table import as_json, render
 from scripts.parts.errors import PartError, say
 
@@ -38,6 +49,8 @@ ROWS = {
     "flood": Row(floods.measure, 3),
     "restart": Row(restart.measure, 5),
     "slow-engine": Row(slow.measure, 3),
+    "lint": Row(writing.lint, 15),
+    "local-run": Row(writing.local_run, 15),
 }
 
 

@@ -57,7 +57,8 @@ class Ground:
         self._api_url = api_url
         self._git_url = git_url
         self._numbers = itertools.count(1)
-        self._environment = {**os.environ, "DOCKER_HOST": engine_url, "DOCKER_BUILDKIT": "0"}
+        self.environment = {**os.environ, "DOCKER_HOST": engine_url, "DOCKER_BUILDKIT": "0"}
+        """For programs that shall use the same engine."""
 
     @contextlib.contextmanager
     def server(
@@ -95,7 +96,7 @@ class Ground:
         started = time.perf_counter()
         checked(
             ["docker", *arguments],
-            env=self._environment,
+            env=self.environment,
             stdout=subprocess.DEVNULL if into is None else into,
         )
         return time.perf_counter() - started
@@ -104,7 +105,7 @@ class Ground:
         """Each line that `docker run --rm` of a command writes, as it comes."""
         with subprocess.Popen(
             ["docker", "run", "--rm", self.image, *command],
-            env=self._environment,
+            env=self.environment,
             stdout=subprocess.PIPE,
             text=True,
         ) as process:

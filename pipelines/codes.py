@@ -98,7 +98,7 @@ CODES: dict[str, Explanation] = {
     ),
     "P021": _explain(
         "unknown event",
-        "`event` takes push, pull_request, tag and manual.",
+        "`event` takes push, pull_request, tag, schedule and manual.",
         "Use one of these words.",
     ),
     "P022": _explain(
@@ -196,6 +196,71 @@ CODES: dict[str, Explanation] = {
         "a push to a branch.",
         "Give the step a `when` with the events that have the value.",
     ),
+    "P050": _explain(
+        "bad size",
+        "A size is written like `512MiB` or `2GiB`; a container needs 6 MiB at least.",
+        "Write it so, with its unit.",
+    ),
+    "P051": _explain(
+        "bad number of CPUs",
+        "`cpus` is a number above 0, like `2` or `0.5`.",
+        "Write such a number.",
+    ),
+    "P053": _explain(
+        "bad matrix",
+        "A matrix has up to 3 keys, each with up to 32 different values. Keys are lower case; "
+        "values become part of a step's name and are short and plain.",
+        "Mend the key or the value named.",
+    ),
+    "P054": _explain(
+        "unknown status",
+        "`status` in a step's `when` takes success and failure; both in a list mean always.",
+        "Use one of these words.",
+    ),
+    "P055": _explain(
+        "beyond the server's bounds",
+        "A step asks for more memory or processors than the server allows any step.",
+        "Ask for less, or have the server's `worker.memory` or `worker.cpus` raised.",
+    ),
+    "P056": _explain(
+        "bad schedule",
+        "`cron` is a line as crontab writes it, with five fields, whose times come and are five "
+        "minutes apart at least.",
+        "Mend the line; `0 3 * * *` is 03:00 every day.",
+    ),
+    "P057": _explain(
+        "unknown time zone",
+        "Time zones are named as in the IANA database: `Europe/Berlin`, `UTC`.",
+        "Write such a name.",
+    ),
+    "P058": _explain(
+        "unknown word",
+        "The key takes one of a few words; the hint names them.",
+        "Use one of them.",
+    ),
+    "P059": _explain(
+        "bad input",
+        "An input's options belong to the type `choice`, and its default must be a value that the "
+        "input takes.",
+        "Mend the input's type, options or default.",
+    ),
+    "P060": _explain(
+        "keys that do not go together",
+        "`cron` stands in an entry with `event: schedule` and nothing else, `inputs` in one with "
+        "`event: manual`.",
+        "Give them an entry of their own.",
+    ),
+    "P061": _explain(
+        "bad secret name",
+        "Secrets are named in lower case with letters, digits and `_`, 63 at most.",
+        "Use the name that `lading secret list` shows.",
+    ),
+    "P062": _explain(
+        "secret for every step",
+        "`env` of the whole pipeline holds texts alone: a secret reaches only the steps that name "
+        "it.",
+        "Name it in the `env` of the steps that need it.",
+    ),
     "P090": _explain(
         "name taken",
         "Two pipeline files of the repository have the same name, so their statuses would be one.",
@@ -207,3 +272,13 @@ CODES: dict[str, Explanation] = {
         "Make it a plain file of at most 256 KiB.",
     ),
 }
+
+REFERENCE = "docs/reference/problems.md"
+"""The page that holds this table, from the repository's root."""
+
+
+def documented(code: str) -> str:
+    """Where a code is explained: `docs/reference/problems.md#p010-unknown-key`."""
+    title = CODES[code].title if code in CODES else ""
+    words = "".join(each for each in title.lower() if each.isalnum() or each in " -")
+    return f"{REFERENCE}#{code.lower()}-{words.replace(' ', '-')}".rstrip("-")

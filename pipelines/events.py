@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 from enum import StrEnum
+from zoneinfo import ZoneInfo
+
+from pydantic import AwareDatetime
 
 from pipelines.values import Value
 
@@ -20,6 +23,23 @@ class EventKind(StrEnum):
     """A tag was made or moved."""
     MANUAL = "manual"
     """A person asked for a run."""
+    SCHEDULE = "schedule"
+    """A time came that a pipeline on the default branch names."""
+
+
+class Slot(Value):
+    """One time of one schedule; it comes once."""
+
+    file: str
+    """The pipeline file that names it."""
+    cron: str
+    timezone: str
+    at: AwareDatetime
+
+    def __str__(self) -> str:
+        """`0 3 * * * in Europe/Berlin, for 2026-05-04 03:00`."""
+        local = self.at.astimezone(ZoneInfo(self.timezone))
+        return f"{self.cron} in {self.timezone}, for {local:%Y-%m-%d %H:%M}"
 
 
 class Event(Value):
@@ -58,12 +78,18 @@ class Event(Value):
     """The host's numeric id of the person who pushed."""
     url: str | None = None
     """The commit's or pull request's page on the host."""
+    slot: Slot | None = None
+    """For a schedule: which time has come."""
+    inputs: dict[str, str] = {}
+    """For a manual run: what the person gave."""
 
     @property
     def key(self) -> str:
         """The same for the same happening, however often and under whatever id it is told."""
         if self.kind is EventKind.PULL_REQUEST:
             return f"pull_request:{self.pull_request}:{self.branch}:{self.sha}"
+        if self.slot is not None:
+            return f"schedule:{self.slot.file}:{self.slot.cron}:{self.slot.at.isoformat()}"
         return f"{self.kind}:{self.ref}:{self.before or ZERO_SHA}:{self.sha}"
 
     @property

@@ -241,6 +241,16 @@ class _Drive:
                 self._running[key] = asyncio.create_task(self._run(self._plan.step(key)))
 
     def _start_ready(self) -> None:
+        """Start what may start; a step that is skipped may free one that runs after a failure."""
+        while True:
+            self._start_free()
+            doomed = self.progress.doomed()
+            if not doomed:
+                return
+            for key, why in doomed.items():
+                self._end(key, Outcome(state=State.SKIPPED, message=why))
+
+    def _start_free(self) -> None:
         for key in self.progress.ready():
             if key not in self._ready:
                 self._ready[key] = None
@@ -250,9 +260,6 @@ class _Drive:
             if len(self._running) < self._room and not self._ended(key):
                 del self._ready[key]
                 self._running[key] = asyncio.create_task(self._run(self._plan.step(key)))
-        while doomed := self.progress.doomed():
-            for key, why in doomed.items():
-                self._end(key, Outcome(state=State.SKIPPED, message=why))
 
     def _ended(self, key: str) -> bool:
         return self.progress.steps[key].state.ended

@@ -5,9 +5,17 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator, Sequence
 
-from pipelines.definition.fields import shown
-from pipelines.definition.models import Definition, Paths, Push, Test, When
-from pipelines.events import Event, EventKind
+from pipelines.definition.fields import End, shown
+from pipelines.definition.models import (
+    Definition,
+    Paths,
+    PipelineWhen,
+    Push,
+    StepWhen,
+    Test,
+    When,
+)
+from pipelines.events import Event, EventKind, Slot
 from pipelines.globs import Globs
 from pipelines.values import Value
 
@@ -23,6 +31,7 @@ _EVENT_NAMES = {
     EventKind.PULL_REQUEST: "a pull request",
     EventKind.TAG: "a tag",
     EventKind.MANUAL: "a manual run",
+    EventKind.SCHEDULE: "a schedule",
 }
 
 
@@ -32,7 +41,7 @@ class Condition(Value):
     entry: int
     """Which entry, from 1."""
     key: str
-    """`event`, `branch`, `tag` or `path`."""
+    """`event`, `cron`, `branch`, `tag` or `path`."""
     ok: bool
     sentence: str
     """What it wants and what there was: "wants branch main, this push was to dev"."""
@@ -96,6 +105,19 @@ def left_out(when: Sequence[When] | None, event: Event, changed: Changed) -> str
     return f"left out: {_missed(conditions)}"
 
 
+def ends(when: Sequence[StepWhen] | None, event: Event, changed: Changed) -> frozenset[End]:
+    """After which ends of what it needs a step runs: the words of all entries that match."""
+    if when is None:
+        return frozenset({End.SUCCESS})
+    conditions = tuple(_conditions(when, event, changed))
+    matching = {
+        number
+        for number in range(1, len(when) + 1)
+        if all(each.ok for each in conditions if each.entry == number)
+    }
+    return frozenset(end for number in matching for end in when[number - 1].status)
+
+
 def _conditional(definition: Definition) -> Iterator[Test | Push]:
     yield from definition.test.values()
     yield from definition.push.values()
@@ -113,6 +135,8 @@ def _entry_conditions(
         return Condition(entry=number, key=key, ok=result[0], sentence=result[1])
 
     yield condition("event", _event(entry.event, event))
+    if isinstance(entry, PipelineWhen) and event.slot is not None:
+        yield condition("cron", _cron(entry, event.slot))
     if entry.branch is not None:
         yield condition("branch", _branch(entry.branch, event))
     if entry.tag is not None:
@@ -125,6 +149,13 @@ def _event(wanted: Sequence[EventKind], event: Event) -> tuple[bool, str]:
     if event.kind in wanted:
         return True, f"event {event.kind} matches"
     return False, f"wants event {_choice(wanted)}, this was {event.kind}"
+
+
+def _cron(entry: PipelineWhen, slot: Slot) -> tuple[bool, str]:
+    if (entry.cron, entry.timezone) == (slot.cron, slot.timezone):
+        return True, f"cron {slot}"
+    wanted = f"wants cron {entry.cron}" if entry.cron else "names no cron"
+    return False, f"{wanted}, this was {slot}"
 
 
 def _branch(patterns: Sequence[str], event: Event) -> tuple[bool, str]:

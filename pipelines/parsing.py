@@ -29,6 +29,7 @@ _SHAPES = {
     "model_type": "keys and values",
     "float_type": "a duration like `30m`",
     "bool_type": "`true` or `false`",
+    "int_type": "a size like `512MiB`",
 }
 
 
@@ -168,7 +169,13 @@ def _where(owner: _Place) -> str:
     if owner and owner[0] == "concurrency":
         return "concurrency"
     if within and within[0] == "when":
-        return "path" if "path" in within else "when"
+        if "path" in within:
+            return "path"
+        return "step_when" if place != "pipeline" else "input" if "inputs" in within else "when"
+    if within and within[0] == "resources":
+        return "resources"
+    if within and within[0] == "env":
+        return "secret"
     return "image" if within and within[0] == "image" else place
 
 

@@ -16,6 +16,11 @@ PLACEHOLDERS: dict[str, str] = {
 }
 """Every placeholder and what it stands for."""
 
+MATRIX = "matrix."
+"""How the names begin of a step's own matrix values: `${matrix.python}`."""
+INPUTS = "inputs."
+"""How the names begin of what a person gave: `${inputs.level}`."""
+
 RUN = "${run}"
 """Stays in a plan until `planning.bind`, because a run has no number before it is stored."""
 

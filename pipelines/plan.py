@@ -75,6 +75,14 @@ class PushWork(Value):
 Work = Annotated[BuildWork | CommandsWork | PushWork, Field(discriminator="kind")]
 
 
+class Resources(Value):
+    """Less than the server allows a step; None: what it allows."""
+
+    memory: int | None = None
+    """Bytes."""
+    cpus: float | None = None
+
+
 class Step(Value):
     """One thing to do, and what must have passed before."""
 
@@ -85,6 +93,15 @@ class Step(Value):
     timeout: float
     """Seconds."""
     env: dict[str, str] = {}
+    secrets: dict[str, str] = {}
+    """Environment variables whose values are secrets, each with the secret's name."""
+    after_success: bool = True
+    """Whether it runs where everything it needs has passed."""
+    after_failure: bool = False
+    """Whether it runs where something it needs has not passed."""
+    allow_failure: bool = False
+    """Whether its failure counts as passed for everything but itself."""
+    resources: Resources = Resources()
     work: Work
 
     @property

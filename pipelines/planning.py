@@ -6,13 +6,16 @@ names and tags only through a slug.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+import itertools
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 
-from pipelines import placeholders, references
-from pipelines.definition.models import Definition, FromBuild, Push, Test
+from pipelines import inputs, placeholders, references
+from pipelines.definition.fields import End
+from pipelines.definition.models import Definition, FromBuild, FromSecret, Push, StepWhen, Test
+from pipelines.durations import format_size
 from pipelines.events import Event, EventKind
-from pipelines.matching import Changed, left_out
+from pipelines.matching import Changed, ends, left_out
 from pipelines.ordering import Order, Place
 from pipelines.plan import (
     BuildWork,
@@ -23,6 +26,7 @@ from pipelines.plan import (
     NamedImage,
     Plan,
     PushWork,
+    Resources,
     Stage,
     Step,
     Work,
@@ -40,11 +44,13 @@ _NO_TAG = "left out: none of its tags has a value for this {kind}; give it other
 
 VARIABLES: dict[str, str] = {
     "CI": "`true`",
-    "CI_EVENT": "what happened: `push`, `pull_request`, `tag` or `manual`",
+    "CI_EVENT": "what happened: `push`, `pull_request`, `tag`, `schedule` or `manual`",
     "CI_REPO": "the repository, `owner/name`",
     "CI_PIPELINE": "the pipeline's name",
     "CI_STAGE": "the stage",
     "CI_STEP": "the step's name",
+    "CI_INPUT_<NAME>": "the value of each of the pipeline's `inputs` that has one",
+    "CI_MATRIX_<KEY>": "the value of each key of the step's `matrix`",
     "CI_RUN": "the run's number",
     "CI_ATTEMPT": "the attempt's number, from 1",
     "CI_COMMIT_SHA": "the commit, 40 digits",
@@ -66,6 +72,18 @@ class PlanDefaults(Value):
 
     timeout: float
     """Seconds for a whole attempt."""
+    memory: int | None = None
+    """Bytes; what a step may ask for at the most. None: nobody bounds it."""
+    cpus: float | None = None
+    """Processors, likewise."""
+
+
+class _Variant(Value):
+    """One combination of a step's matrix; a step without one has a single empty one."""
+
+    name: str
+    """The step's name, with the values behind it: `unit (15, 3.12)`."""
+    values: dict[str, str]
 
 
 def plan(
@@ -86,7 +104,9 @@ def plan(
         changed: Paths that changed, for the `when` of steps; None where that is not known.
 
     Raises:
-        DefinitionInvalidError: The event gives an image a name that is none.
+        DefinitionInvalidError: The event gives an image a name that is none, or a step asks for
+            more than the defaults allow.
+        InputsInvalidError: A person gave inputs that the definition does not take.
     """
     return _Planner(definition, event, defaults, changed).plan(committed_at)
 
@@ -104,11 +124,19 @@ class _Planner:
         self._definition = definition
         self._event = event
         self._changed = changed
+        self._defaults = defaults
         self._timeout = definition.timeout or defaults.timeout
         self._problems: list[Problem] = []
-        self._common = _variables(definition, event)
-        self._raw = _values(event)
-        self._slugs = _slugs(event)
+        given = inputs.values(definition, event)
+        self._common = _variables(definition, event) | _input_variables(given)
+        filled = {f"{placeholders.INPUTS}{name}": value for name, value in given.items()}
+        self._raw = {**_values(event), **filled}
+        self._slugs = {**_slugs(event), **filled}
+        self._spread = {
+            _key(Stage.TEST, name): [_key(Stage.TEST, each.name) for each in _variants(name, test)]
+            for name, test in definition.test.items()
+            if test.matrix is not None
+        }
 
     def plan(self, committed_at: datetime) -> Plan:
         out = dict(self._left_out())
@@ -143,7 +171,8 @@ class _Planner:
     def _left_out(self) -> Iterator[tuple[str, str]]:
         for name, test in self._definition.test.items():
             if reason := left_out(test.when, self._event, self._changed):
-                yield _key(Stage.TEST, name), reason
+                for variant in _variants(name, test):
+                    yield _key(Stage.TEST, variant.name), reason
         for name, push in self._definition.push.items():
             if reason := self._push_left_out(push):
                 yield _key(Stage.PUSH, name), reason
@@ -159,11 +188,20 @@ class _Planner:
         for name in self._definition.build:
             yield Place(key=_key(Stage.BUILD, name), stage=Stage.BUILD, needs=())
         for name, test in self._definition.test.items():
-            key, build = _key(Stage.TEST, name), self._test_build(test)
-            yield Place(key=key, stage=Stage.TEST, needs=test.needs, build=build)
+            needs, build = self._needs(test.needs), self._test_build(test)
+            for variant in _variants(name, test):
+                key = _key(Stage.TEST, variant.name)
+                yield Place(key=key, stage=Stage.TEST, needs=needs, build=build)
         for name, push in self._definition.push.items():
             key, build = _key(Stage.PUSH, name), _push_build(name, push)
-            yield Place(key=key, stage=Stage.PUSH, needs=push.needs, build=build)
+            needs = self._needs(push.needs)
+            yield Place(key=key, stage=Stage.PUSH, needs=needs, build=build)
+
+    def _needs(self, needs: Sequence[str] | None) -> tuple[str, ...] | None:
+        """Needs by the keys of the plan: who needs a matrix needs all of it."""
+        if needs is None:
+            return None
+        return tuple(key for need in needs for key in self._spread.get(need, (need,)))
 
     def _steps(self) -> Iterator[Step]:
         for name, build in self._definition.build.items():
@@ -176,7 +214,8 @@ class _Planner:
             )
             yield self._step(Stage.BUILD, name, None, work)
         for name, test in self._definition.test.items():
-            yield self._test(name, test)
+            for variant in _variants(name, test):
+                yield self._test(variant, name, test)
         for name, push in self._definition.push.items():
             image = BuiltImageRef(build=_push_build(name, push))
             pushed = PushWork(
@@ -185,14 +224,46 @@ class _Planner:
                 tags=self._tags(push),
                 retry_safe=push.retry == "safe",
             )
-            yield self._step(Stage.PUSH, name, push.timeout, pushed)
+            step = self._step(Stage.PUSH, name, push.timeout, pushed)
+            yield step.model_copy(update=self._after(push.when))
 
-    def _test(self, name: str, test: Test) -> Step:
-        work = CommandsWork(image=self._image(name, test), commands=test.commands)
-        step = self._step(Stage.TEST, name, test.timeout, work)
+    def _test(self, variant: _Variant, name: str, test: Test) -> Step:
+        image = self._image(variant, test)
+        work = CommandsWork(image=image, commands=test.commands)
+        step = self._step(Stage.TEST, variant.name, test.timeout, work)
         own = {"CI_STAGE": step.stage.value, "CI_STEP": name}
-        env = self._definition.env | test.env | self._common | own
-        return step.model_copy(update={"env": env})
+        own |= {f"CI_MATRIX_{axis.upper()}": value for axis, value in variant.values.items()}
+        secrets = {
+            k: text.from_secret for k, text in test.env.items() if isinstance(text, FromSecret)
+        }
+        texts = {name: text for name, text in test.env.items() if isinstance(text, str)}
+        common = {k: text for k, text in self._definition.env.items() if k not in secrets}
+        return step.model_copy(
+            update={
+                "env": common | texts | self._common | own,
+                "secrets": secrets,
+                "allow_failure": test.allow_failure,
+                "resources": self._resources(name, test),
+                **self._after(test.when),
+            }
+        )
+
+    def _after(self, when: Sequence[StepWhen] | None) -> dict[str, bool]:
+        """After which ends of what it needs a step runs."""
+        wanted = ends(when, self._event, self._changed)
+        return {"after_success": End.SUCCESS in wanted, "after_failure": End.FAILURE in wanted}
+
+    def _resources(self, name: str, test: Test) -> Resources:
+        asked = test.resources
+        if asked is None:
+            return Resources()
+        most = self._defaults
+        if asked.memory is not None and most.memory is not None and asked.memory > most.memory:
+            wants = f"{format_size(asked.memory)} of memory"
+            self._problems.append(_beyond(name, wants, format_size(most.memory)))
+        if asked.cpus is not None and most.cpus is not None and asked.cpus > most.cpus:
+            self._problems.append(_beyond(name, f"{asked.cpus:g} CPUs", f"{most.cpus:g}"))
+        return Resources(memory=asked.memory, cpus=asked.cpus)
 
     def _step(self, stage: Stage, name: str, timeout: float | None, work: Work) -> Step:
         return Step(stage=stage, name=name, timeout=timeout or self._timeout, work=work)
@@ -203,15 +274,16 @@ class _Planner:
             return _key(Stage.BUILD, next(iter(self._definition.build)))
         return test.image.build if isinstance(test.image, FromBuild) else None
 
-    def _image(self, name: str, test: Test) -> ImageRef:
+    def _image(self, variant: _Variant, test: Test) -> ImageRef:
         if (build := self._test_build(test)) is not None:
             return BuiltImageRef(build=build)
         written = str(test.image)
-        image = placeholders.fill(written, self._slugs)
+        own = {f"{placeholders.MATRIX}{axis}": value for axis, value in variant.values.items()}
+        image = placeholders.fill(written, {**self._slugs, **own})
         if image is None or not references.is_image(_numbered(image)):
             # Left-out steps have no such name because they have no need of one.
             if left_out(test.when, self._event, self._changed) is None:
-                self._problems.append(_no_image(name, written, self._event))
+                self._problems.append(_no_image(variant.name, written, self._event))
             return NamedImage(name=written)
         return NamedImage(name=image)
 
@@ -226,6 +298,15 @@ class _Planner:
         filled = (placeholders.fill(tag, self._slugs) for tag in push.tags)
         fitting = (tag for tag in filled if tag is not None and references.is_tag(_numbered(tag)))
         return tuple(dict.fromkeys(fitting))
+
+
+def _variants(name: str, test: Test) -> Iterator[_Variant]:
+    if test.matrix is None:
+        yield _Variant(name=name, values={})
+        return
+    for values in itertools.product(*test.matrix.values()):
+        combined = dict(zip(test.matrix, values, strict=True))
+        yield _Variant(name=f"{name} ({', '.join(values)})", values=combined)
 
 
 def _key(stage: Stage, name: str) -> str:
@@ -246,6 +327,14 @@ def _no_image(name: str, image: str, event: Event) -> Problem:
         code="P040",
         message=f"`test.{name}` has no image for this {event.kind}: `{image}` gives no name",
         hint="give the step a `when` with the events that have a value for the placeholder",
+    )
+
+
+def _beyond(name: str, wanted: str, bound: str) -> Problem:
+    return Problem(
+        code="P055",
+        message=f"`test.{name}` asks for {wanted}; this server allows a step {bound}",
+        hint="ask for less in `resources`",
     )
 
 
@@ -273,6 +362,10 @@ def _variables(definition: Definition, event: Event) -> dict[str, str]:
         "CI_SOURCE_BRANCH": event.source_branch,
     }
     return {name: _clean(value) for name, value in found.items() if value}
+
+
+def _input_variables(given: Mapping[str, str | None]) -> dict[str, str]:
+    return {f"CI_INPUT_{name.upper()}": _clean(value) for name, value in given.items() if value}
 
 
 def _values(event: Event) -> Mapping[str, str | None]:

@@ -12,7 +12,7 @@ from typing import Annotated, Literal
 from pydantic import AwareDatetime, Field, field_validator
 
 from pipelines.durations import format_duration
-from pipelines.plan import Plan
+from pipelines.plan import Plan, Step
 from pipelines.uptime import Uptime
 from pipelines.values import Value
 
@@ -166,20 +166,25 @@ _VERBS = {
 class _Index:
     """What follows from a plan and where its steps stand, kept up to date step by step.
 
-    `dependents` and `position` belong to the plan and are shared; the rest is copied on change, so
-    that a fact costs what it touches and not a walk over all needs of all steps.
+    `dependents`, `position` and `steps` belong to the plan and are shared; the rest is copied on
+    change, so that a fact costs what it touches and not a walk over all needs of all steps.
     """
 
     def __init__(self, plan: Plan, steps: Mapping[str, StepProgress]) -> None:
-        self.position = {step.key: number for number, step in enumerate(plan.steps)}
+        self.steps = {step.key: step for step in plan.steps}
+        self.position = {key: number for number, key in enumerate(self.steps)}
         self.dependents: dict[str, list[str]] = {key: [] for key in self.position}
         self.open = {step.key: len(step.needs) for step in plan.steps}
         self.waiting = {key for key, step in steps.items() if step.state is State.WAITING}
-        self.free = {key for key in self.waiting if not self.open[key]}
+        self.free: set[str] = set()
         self.doomed: dict[str, str] = {}
+        self.broken: dict[str, str] = {}
+        """Steps that run after a failure and have one before them, with the sentence of it."""
         for step in plan.steps:
             for need in step.needs:
                 self.dependents[need].append(step.key)
+        for key in [key for key in self.waiting if not self.open[key]]:
+            self._open(key)
         for key, step_progress in sorted(steps.items(), key=_end):
             if step_progress.outcome is not None:
                 self._settle(key, step_progress.outcome)
@@ -191,24 +196,42 @@ class _Index:
         index.free = self.free - {key}
         if outcome is not None:
             index.open, index.doomed = dict(self.open), dict(self.doomed)
+            index.broken = dict(self.broken)
             index.doomed.pop(key, None)
             index._settle(key, outcome)  # noqa: SLF001 (a copy of itself)
         return index
 
     def _settle(self, key: str, outcome: Outcome) -> None:
-        if outcome.state is not State.SUCCESS:
+        passed = _passed(self.steps[key], outcome)
+        if not passed:
             self._doom(key, _skipped_because(key, outcome))
-            return
         for dependent in self.dependents[key]:
-            self.open[dependent] -= 1
-            if not self.open[dependent] and dependent in self.waiting:
-                self.free.add(dependent)
+            if not passed and self.steps[dependent].after_failure:
+                self.broken.setdefault(dependent, _skipped_because(key, outcome))
+            if passed or self.steps[dependent].after_failure:
+                self.open[dependent] -= 1
+                if not self.open[dependent] and dependent in self.waiting:
+                    self._open(dependent)
+
+    def _open(self, key: str) -> None:
+        """All that a step waits for has ended: it may start, or has nothing to start for."""
+        step = self.steps[key]
+        if key in self.broken or step.after_success:
+            if key not in self.doomed:
+                self.free.add(key)
+            return
+        self.doomed[key] = _NOTHING_FAILED
 
     def _doom(self, key: str, sentence: str) -> None:
-        """Everything that waits for the step, and for what waits for it, in turn."""
+        """Everything that waits for the step, and for what waits for it, in turn.
+
+        But for what runs after a failure: that waits for the very end of all its needs.
+        """
         behind = [key]
         for passed in behind:
             for dependent in self.dependents[passed]:
+                if self.steps[dependent].after_failure:
+                    continue
                 if dependent in self.waiting and dependent not in self.doomed:
                     self.doomed[dependent] = sentence
                     behind.append(dependent)
@@ -269,12 +292,17 @@ class Progress(Value):
     def state(self) -> State:
         """The whole plan's state: running until all have ended, then the worst of the ends.
 
-        Worst first: cancelled, error, failure, success. Skipped steps weigh nothing.
+        Worst first: cancelled, error, failure, success. Skipped steps weigh nothing, nor do those
+        that are allowed to fail.
         """
-        states = {step.state for step in self.steps.values()}
-        if not all(state.ended for state in states):
+        if not all(step.state.ended for step in self.steps.values()):
             return State.RUNNING
+        states = {step.state for key, step in self.steps.items() if not self._forgiven(key)}
         return next((state for state in _WORST_FIRST if state in states), State.SUCCESS)
+
+    def _forgiven(self, key: str) -> bool:
+        outcome = self.steps[key].outcome
+        return outcome is not None and _forgiven(self._index.steps[key], outcome)
 
     @property
     def latest(self) -> datetime:
@@ -298,7 +326,12 @@ class Progress(Value):
         if state is State.SUCCESS:
             return self._passed()
         ends = sorted(
-            ((key, step) for key, step in self.steps.items() if step.state is state), key=_end
+            (
+                (key, step)
+                for key, step in self.steps.items()
+                if step.state is state and not self._forgiven(key)
+            ),
+            key=_end,
         )
         key, step = ends[0]
         rest = f" (and {len(ends) - 1} more)" if len(ends) > 1 else ""
@@ -316,13 +349,28 @@ class Progress(Value):
         own = [step for step in self.steps.values() if step.state is State.SUCCESS]
         carried = sum(step.carried_from is not None for step in own)
         passed = len(own) - carried
-        if not own:
+        forgiven = sum(map(self._forgiven, self.steps))
+        if not own and not forgiven:
             return "nothing to run for this event"
         starts = [step.started_at for step in self.steps.values() if step.started_at]
         ends = [step.ended_at for step in self.steps.values() if step.ended_at]
         took = (max(ends) - min(starts)).total_seconds() if starts and ends else 0.0
+        but = f", {forgiven} failed and may," if forgiven else ""
         before = f", {carried} before" if carried else ""
-        return f"{_count(passed)} passed in {format_duration(took)}{before}"
+        return f"{_count(passed)} passed{but} in {format_duration(took)}{before}"
+
+
+def _passed(step: Step, outcome: Outcome) -> bool:
+    """Whether what waits for a step may go on after it ended so."""
+    if outcome.state is State.SKIPPED:
+        # What is there for a failure alone is skipped only because there was none.
+        return step.after_failure and not step.after_success
+    return outcome.state is State.SUCCESS or _forgiven(step, outcome)
+
+
+def _forgiven(step: Step, outcome: Outcome) -> bool:
+    """Whether a step did not pass and was allowed not to."""
+    return step.allow_failure and outcome.state in (State.FAILURE, State.ERROR)
 
 
 def _changes(
@@ -354,6 +402,7 @@ def _skipped_because(key: str, outcome: Outcome) -> str:
 
 
 _SKIPPED = "skipped: "
+_NOTHING_FAILED = "skipped: nothing it waits for failed"
 
 
 def _ended(key: str, step: StepProgress) -> str:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
 from typing import Protocol
 
 import structlog
@@ -30,6 +31,10 @@ class NotFoundError(ActionError):
     """There is no such run, repository or delivery."""
 
 
+class InputsError(ActionError):
+    """What was given with the request does not fit what was asked for."""
+
+
 class ConflictError(ActionError):
     """It cannot be done in the state things are in."""
 
@@ -38,12 +43,19 @@ class Starter(Protocol):
     """Starts runs at a person's request (`server.intake`)."""
 
     async def start(
-        self, *, repository: str, ref: str, by: str, host: str | None, pipeline: str | None
+        self,
+        *,
+        repository: str,
+        ref: str,
+        by: str,
+        host: str | None,
+        pipeline: str | None,
+        inputs: Mapping[str, str],
     ) -> DecisionRow:
         """Read the definitions at `ref` and start what matches.
 
         Raises:
-            ActionError: The repository or the ref is not known.
+            ActionError: The repository or the ref is not known, or an input does not fit.
         """
 
     async def reread(self, run: RunRow, *, by: str) -> int:
@@ -93,15 +105,17 @@ class Actions:
         by: str,
         host: str | None = None,
         pipeline: str | None = None,
+        inputs: Mapping[str, str] = MappingProxyType({}),
     ) -> DecisionRow:
         """Start the pipelines of a repository at a branch, tag or commit.
 
         Raises:
             NotFoundError: No such repository or ref.
             ConflictError: Several hosts have a repository of that name.
+            InputsError: An input does not fit.
         """
         return await self._starter.start(
-            repository=repository, ref=ref, by=by, host=host, pipeline=pipeline
+            repository=repository, ref=ref, by=by, host=host, pipeline=pipeline, inputs=inputs
         )
 
     async def rerun(

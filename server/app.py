@@ -29,6 +29,7 @@ from pipelines.engine.leftovers import find_leftovers, remove_leftovers
 from pipelines.plan import Plan
 from pipelines.planning import PlanDefaults
 from pipelines.problems import ExecutorUnavailableError, LadingError
+from pipelines.redaction import StepSecrets
 from pipelines.registries.logins import Login
 from pipelines.source import Source
 from server import api, clock, logging, schedules, ui
@@ -48,11 +49,14 @@ from server.notices import Board
 from server.operations import Operations
 from server.recovery import Heads, Lists
 from server.reporting import Reporting
+from server.secrets import Secrets, refuse_lost_keys
 from server.store import Database, deliveries, pauses, repositories, runs, soundness
 from server.store.database import sqlite_path
 from server.store.rows import RunRow
 from server.store.upgrading import bring_up_to_date
+from server.timetable import Timetable
 from server.upkeep import Upkeep, disk_folders
+from server.vault import Vault
 from server.webhooks import Pressure, Webhooks
 from server.worker import Worker
 
@@ -85,6 +89,7 @@ class Lading:
         self.board = Board()
         data = settings.server.data
         self.database = Database(settings.database_url)
+        self.database.run(refuse_lost_keys, Vault(settings.key_file))
         self.delivery_ids = deliveries.DeliveryIds(self.database.run(deliveries.newest_id))
         self.logs = LogStore(data / "logs", limit=settings.worker.log_limit)
         self.hosts = make_hosts(settings)
@@ -106,6 +111,9 @@ class Lading:
             clock=clock.now,
             again=self._engine_is_back,
         )
+        self.secrets = Secrets(
+            database=self.database, vault=Vault(settings.key_file), clock=clock.now
+        )
         self.worker = self._worker()
         self.intake = Intake(
             hosts=self.hosts,
@@ -113,11 +121,18 @@ class Lading:
             mirrors=self.mirrors,
             clock=clock.now,
             pressure=self.pressure,
-            defaults=PlanDefaults(timeout=settings.worker.timeout),
+            defaults=PlanDefaults(
+                timeout=settings.worker.timeout,
+                memory=settings.worker.memory,
+                cpus=settings.worker.cpus,
+            ),
             wake=self.worker.notify,
             tell=self.reporting.notify,
             interrupt=self.worker.interrupt,
             run_url=self.run_url,
+        )
+        self.timetable = Timetable(
+            database=self.database, clock=clock.now, start=self.intake.start_slot
         )
         self.heads = Heads(
             hosts=self.hosts,
@@ -189,6 +204,7 @@ class Lading:
             parallel_steps=worker.parallel_steps,
             grace=worker.grace,
             make_executor=self._executor,
+            secrets=self.secrets.of,
             remove_leftovers=self._remove_leftovers,
             tell=self.reporting.notify,
             run_url=self.run_url,
@@ -199,7 +215,9 @@ class Lading:
     def _engine_is_back(self) -> None:
         self.worker.notify()
 
-    def _executor(self, *, run: RunRow, attempt: int, plan: Plan, source: Source) -> EngineExecutor:
+    def _executor(
+        self, *, run: RunRow, attempt: int, plan: Plan, source: Source, secrets: StepSecrets
+    ) -> EngineExecutor:
         worker = self.settings.worker
         return EngineExecutor(
             engine=self.engine,
@@ -214,6 +232,7 @@ class Lading:
                 pids=worker.pids,
                 log=worker.log_limit,
             ),
+            secrets=secrets,
             logins={} if run.event.from_fork else self._logins(),
             patience=Patience(silence=self.settings.engine.patience),
         )
@@ -326,6 +345,7 @@ class Lading:
             "leftovers": (schedules.every_minute(), self._remove_leftovers),
             "mirrors": (schedules.every_night(), self._maintain_mirrors),
             **self.upkeep.jobs(),
+            "schedules": (schedules.every_few_seconds(), self.timetable.look),
             "missed deliveries": (schedules.now_and_every(minutes=1), self.lists.look),
             "new repositories": (schedules.every_minute(), self.heads.meet),
             "missed pushes": (schedules.now_and_every(minutes=HEADS_MINUTES), self.heads.look),

@@ -7,7 +7,9 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 
 from pipelines.definition import Definition
-from pipelines.events import Event
+from pipelines.definition.fields import Missed
+from pipelines.events import Event, EventKind
+from pipelines.inputs import InputsInvalidError, refuse_unknown
 from pipelines.matching import decide, needs_changes
 from pipelines.parsing import default_name, parse
 from pipelines.planning import PlanDefaults, plan
@@ -28,6 +30,16 @@ class ReadPipeline(Value):
     problems: tuple[Problem, ...]
 
 
+class Scheduled(Value):
+    """A schedule that a file names."""
+
+    file: str
+    pipeline: str
+    cron: str
+    timezone: str
+    missed: Missed
+
+
 class Verdict(Value):
     """What an event comes to: the decision's text, and the runs to write down with it."""
 
@@ -40,6 +52,8 @@ class Verdict(Value):
     """False where the commit could not be read: the same happening told again is tried again."""
     refused: bool = False
     """Whether it could not be read because the host does not let us."""
+    schedules: tuple[Scheduled, ...] | None = None
+    """The schedules that the files name, where the event is of the default branch's head."""
 
 
 def read_pipelines(
@@ -101,10 +115,23 @@ def judge(
         changed: Paths that changed; None where that is not known.
         committed_at: The commit's own time.
         defaults: What a definition need not say.
+
+    Raises:
+        InputsInvalidError: A person gave an input that no pipeline takes.
     """
+    scheduled = _schedules(pipelines, event)
     if not pipelines:
         reason = f"no pipeline at commit {event.short_sha} (looked for {LOOKED_FOR})"
-        return Verdict(outcome=DecisionOutcome.NOTHING, reason=reason, pipelines=(), runs=())
+        return Verdict(
+            outcome=DecisionOutcome.NOTHING,
+            reason=reason,
+            pipelines=(),
+            runs=(),
+            schedules=scheduled,
+        )
+    if event.kind is EventKind.MANUAL:
+        read = [pipeline.definition for pipeline in pipelines if pipeline.definition]
+        refuse_unknown(read, event.inputs)
     judged = [
         _judge_one(pipeline, event, changed, committed_at, defaults) for pipeline in pipelines
     ]
@@ -116,6 +143,27 @@ def judge(
         reason=_reason(decisions),
         pipelines=decisions,
         runs=runs,
+        schedules=scheduled,
+    )
+
+
+def _schedules(pipelines: Sequence[ReadPipeline], event: Event) -> tuple[Scheduled, ...] | None:
+    """What a push to the default branch schedules; a file that is broken changes nothing."""
+    of_default = event.kind is EventKind.PUSH and event.branch == event.default_branch
+    if not of_default or any(pipeline.definition is None for pipeline in pipelines):
+        return None
+    return tuple(
+        Scheduled(
+            file=pipeline.file,
+            pipeline=pipeline.name,
+            cron=entry.cron,
+            timezone=entry.timezone,
+            missed=entry.missed,
+        )
+        for pipeline in pipelines
+        if pipeline.definition is not None
+        for entry in pipeline.definition.when
+        if entry.cron is not None
     )
 
 
@@ -149,6 +197,8 @@ def _judge_one(
         )
     except DefinitionInvalidError as error:
         return _broken(pipeline, error.problems)
+    except InputsInvalidError as error:
+        return told.model_copy(update={"start": False, "reason": str(error), "refused": True}), None
     if not planned.steps:
         why = "; ".join(f"{key}: {reason}" for key, reason in planned.left_out.items())
         told = told.model_copy(update={"start": False, "reason": f"no step is left: {why}"})

@@ -16,6 +16,7 @@ from pipelines.plan import Plan
 from pipelines.planning import bind
 from pipelines.problems import LadingError
 from pipelines.progress import Progress, State
+from pipelines.redaction import StepSecrets
 from pipelines.source import GitSource, Source
 from server.clock import Clock
 from server.hosts.port import Host
@@ -42,7 +43,9 @@ async def _always() -> bool:
 class MakeExecutor(Protocol):
     """Makes the executor of one attempt."""
 
-    def __call__(self, *, run: RunRow, attempt: int, plan: Plan, source: Source) -> Executor:
+    def __call__(
+        self, *, run: RunRow, attempt: int, plan: Plan, source: Source, secrets: StepSecrets
+    ) -> Executor:
         """An executor that is not open yet."""
 
 
@@ -53,6 +56,7 @@ class Worker:
         slots: Attempts at the same time.
         parallel_steps: Steps of one attempt at the same time.
         grace: Seconds between SIGTERM and SIGKILL.
+        secrets: Gives what the steps of a run's plan may have.
         remove_leftovers: Removes what earlier processes left on the engine.
         tell: Called when a status waits to be told.
         run_url: A run's page, by its number.
@@ -72,6 +76,7 @@ class Worker:
         parallel_steps: int,
         grace: float,
         make_executor: MakeExecutor,
+        secrets: Callable[[RunRow, Plan], Awaitable[StepSecrets]],
         remove_leftovers: Callable[[], Awaitable[None]],
         tell: Callable[[], None],
         run_url: Callable[[int], str],
@@ -87,6 +92,7 @@ class Worker:
         self._parallel_steps = parallel_steps
         self._grace = grace
         self._make_executor = make_executor
+        self._secrets = secrets
         self._remove_leftovers = remove_leftovers
         self._tell = tell
         self._run_url = run_url
@@ -235,13 +241,16 @@ class Worker:
             await recorder.end(State.CANCELLED, "cancelled")
             return
         plan = recorder.plan
+        secrets = await self._secrets(run, plan)
         for step in plan.steps:
             if earlier is None or not earlier.steps[step.key].state.ended:
                 self._logs.expect(run.id, attempt.number, step.key)
         try:
             await execute(
                 plan,
-                self._make_executor(run=run, attempt=attempt.number, plan=plan, source=source),
+                self._make_executor(
+                    run=run, attempt=attempt.number, plan=plan, source=source, secrets=secrets
+                ),
                 emit=recorder.emit,
                 outputs=lambda key: self._output(run.id, attempt.number, key),
                 clock=self._clock,

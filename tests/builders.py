@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import functools
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -120,12 +120,22 @@ class NoStarter:
         self._house = house
 
     async def start(
-        self, *, repository: str, ref: str, by: str, host: str | None, pipeline: str | None
+        self,
+        *,
+        repository: str,
+        ref: str,
+        by: str,
+        host: str | None,
+        pipeline: str | None,
+        inputs: Mapping[str, str],
     ) -> DecisionRow:
         """A decision that nothing matched."""
         if repository != "acme/web":
             raise NotFoundError(f"there is no repository {repository!r}")
-        reason = f"{by} asked for {pipeline or 'everything'} at {ref} of {host or 'any host'}"
+        given = f" with {sorted(inputs)}" if inputs else ""
+        reason = (
+            f"{by} asked for {pipeline or 'everything'} at {ref} of {host or 'any host'}{given}"
+        )
         number = self._house.database.run(
             deliveries.add_decision,
             delivery=None,

@@ -9,7 +9,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from graphlib import CycleError, TopologicalSorter
 from itertools import chain, islice
+from math import prod
 
+from pipelines import placeholders
 from pipelines.definition.fields import EMPTY, near, shown
 from pipelines.definition.models import MAX_STEPS
 from pipelines.definition.tree import (
@@ -51,10 +53,19 @@ class _Outline(Value):
     image: bool
     source: _Named | None
     """What `from` names."""
+    named: _Named | None
+    """The image's name, where it is one."""
+    axes: dict[str, int]
+    """The keys of its matrix, each with how many values it has."""
 
     @property
     def key(self) -> str:
         return f"{self.stage}.{self.name.text}"
+
+    @property
+    def count(self) -> int:
+        """How many steps it becomes."""
+        return prod(self.axes.values())
 
 
 def check(root: Node) -> list[Problem]:
@@ -64,11 +75,14 @@ def check(root: Node) -> list[Problem]:
         if _tried(root):
             return []
         return [problem("P030", "the pipeline has no steps", Mark(1, 1), _SMALLEST)]
-    if len(outlines) > MAX_STEPS:
+    count = sum(outline.count for outline in outlines)
+    if count > MAX_STEPS:
         hint = "split it into several files in `.lading/`"
-        mark = outlines[MAX_STEPS].name.mark
-        return [problem("P031", f"{len(outlines)} steps; there may be {MAX_STEPS}", mark, hint)]
-    faults = chain(_needs(outlines), _images(outlines), _circle(outlines))
+        mark = outlines[min(MAX_STEPS, len(outlines) - 1)].name.mark
+        return [problem("P031", f"{count} steps; there may be {MAX_STEPS}", mark, hint)]
+    faults = chain(
+        _needs(outlines), _images(outlines), _axes(outlines), _inputs(root), _circle(outlines)
+    )
     return list(islice(faults, MAX_PROBLEMS))
 
 
@@ -89,15 +103,28 @@ def _outlines(root: Node) -> Iterator[_Outline]:
 
 def _outline(stage: Stage, name: _Named, body: Node) -> _Outline:
     if stage is Stage.BUILD:
-        return _Outline(stage=stage, name=name, needs=(), image=False, source=None)
+        return _Outline(
+            stage=stage, name=name, needs=(), image=False, source=None, named=None, axes={}
+        )
     image, needs = _entry(body, "image"), _entry(body, "needs")
+    matrix = _entry(body, "matrix")
     return _Outline(
         stage=stage,
         name=name,
         needs=None if needs is None else tuple(_texts(needs)),
         image=image is not None,
         source=next(_texts(_entry(image, "from")), None),
+        named=next(_texts(image), None) if isinstance(image, Scalar) else None,
+        axes=_counted(matrix) if isinstance(matrix, Entries) else {},
     )
+
+
+def _counted(matrix: Entries) -> dict[str, int]:
+    """The values of each key; a list that is empty, which the models tell, counts as one."""
+    return {
+        key: max(len(node.items), 1) if isinstance(node, Items) else 1
+        for key, (_, node) in matrix.entries.items()
+    }
 
 
 def _entry(node: Node | None, key: str) -> Node | None:
@@ -145,6 +172,52 @@ def _images(outlines: list[_Outline]) -> Iterator[Problem]:
         elif outline.stage is Stage.PUSH and not outline.image and _own(outline) not in known:
             message = f"`{key}` has no build `{shown(outline.name.text)}` to push"
             yield problem("P034", message, outline.name.mark, _choice(_own(outline), builds))
+
+
+def _axes(outlines: list[_Outline]) -> Iterator[Problem]:
+    """Matrix placeholders of an image's name that the step's matrix does not give."""
+    for outline in outlines:
+        for name in placeholders.names(outline.named.text if outline.named else ""):
+            axis = name.removeprefix(placeholders.MATRIX)
+            if outline.named is not None and axis != name and axis not in outline.axes:
+                told = ", ".join(f"${{{placeholders.MATRIX}{each}}}" for each in outline.axes)
+                hint = f"there are {told}" if told else "add a `matrix` to the step"
+                message = f"unknown placeholder `${{{shown(name)}}}`"
+                yield problem("P028", message, outline.named.mark, hint)
+
+
+def _inputs(root: Node) -> Iterator[Problem]:
+    """Placeholders of inputs that the file does not have."""
+    known = set(_input_names(root))
+    for text in _all_texts([_entry(root, stage) for stage in STAGE_ORDER]):
+        for name in placeholders.names(text.text):
+            wanted = name.removeprefix(placeholders.INPUTS)
+            if wanted != name and wanted not in known:
+                told = ", ".join(f"${{{placeholders.INPUTS}{each}}}" for each in sorted(known))
+                hint = (
+                    f"there are {told}" if told else "name it in `when: {event: manual, inputs: …}`"
+                )
+                message = f"unknown placeholder `${{{shown(name)}}}`"
+                yield problem("P028", message, text.mark, hint)
+
+
+def _input_names(root: Node) -> Iterator[str]:
+    when = _entry(root, "when")
+    for entry in when.items if isinstance(when, Items) else (when,):
+        inputs = _entry(entry, "inputs")
+        if isinstance(inputs, Entries):
+            yield from inputs.entries
+
+
+def _all_texts(nodes: list[Node | None]) -> Iterator[_Named]:
+    """Every text below the nodes but commands, which hold no placeholders."""
+    while nodes:
+        node = nodes.pop()
+        if isinstance(node, Entries):
+            nodes += [each for key, (_, each) in node.entries.items() if key != "commands"]
+        elif node is not None:
+            nodes += node.items if isinstance(node, Items) else ()
+            yield from _texts(node) if isinstance(node, Scalar) else ()
 
 
 def _choice(wanted: str, builds: list[str]) -> str:

@@ -9,13 +9,14 @@ import posixpath
 import re
 from collections.abc import Callable, Iterable
 from difflib import get_close_matches
+from enum import StrEnum
 from typing import Annotated, Literal, LiteralString
 
 from pydantic import AfterValidator, BeforeValidator
 from pydantic_core import PydanticCustomError
 
-from pipelines import placeholders, references
-from pipelines.durations import parse_duration
+from pipelines import cron, placeholders, references
+from pipelines.durations import parse_duration, parse_size
 from pipelines.events import EventKind
 
 MIN_TIMEOUT = 1.0
@@ -23,25 +24,38 @@ MAX_TIMEOUT = 7 * 86400.0
 MAX_COMMANDS = 100_000
 """Bytes of one step's commands."""
 MAX_PATTERN = 200
+MAX_SHORT = 500
+"""Characters of an input's value or description."""
+MIN_MEMORY = 6 * 2**20
+"""Bytes; what container engines want at the least."""
+MAX_AXES = 3
+MAX_AXIS = 32
+"""Values of one axis of a matrix."""
 MAX_GROUP = 100
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,62}", re.ASCII)
 _PIPELINE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}", re.ASCII)
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*", re.ASCII)
+SECRET_NAME = re.compile(r"[a-z][a-z0-9_]{0,62}", re.ASCII)
+_AXIS = re.compile(r"[a-z][a-z0-9_]{0,31}", re.ASCII)
+_AXIS_VALUE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]{0,23}", re.ASCII)
+NUMBER = re.compile(r"-?[0-9]{1,15}(?:\.[0-9]{1,9})?", re.ASCII)
+"""What an input of type `number` takes."""
+_CPUS = re.compile(r"[0-9]{1,4}(?:\.[0-9]{1,3})?", re.ASCII)
 _STAGE_TARGET = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}", re.ASCII)
 _FOREIGN_EVENTS = {
     "merge_request": "pull_request",
     "merge_requests": "pull_request",
     "merge_request_event": "pull_request",
     "workflow_dispatch": "manual",
+    "cron": "schedule",
+    "scheduled": "schedule",
     "web": "manual",
     "release": "tag",
     "tags": "tag",
     "branch": "push",
 }
 _FLAGS = {"true": True, "false": False}
-_FUTURE_EVENTS = ("schedule",)
-_FUTURE_PLACEHOLDERS = ("matrix.", "inputs.")
 
 
 class Empty:
@@ -68,6 +82,20 @@ def near(text: str, known: Iterable[str]) -> str | None:
     return f"did you mean `{found[0]}`?" if found else None
 
 
+class End(StrEnum):
+    """The words of `when: status:`."""
+
+    SUCCESS = "success"
+    FAILURE = "failure"
+
+
+def _end(value: object) -> object:
+    if not isinstance(value, str) or value in tuple(End):
+        return value
+    hint = "`[success, failure]` is both" if value in ("always", "any") else "success or failure"
+    raise failed("P054", f"unknown status `{shown(value)}`", near(value, End) or hint)
+
+
 def listed(value: object) -> object:
     """One text is a list of one."""
     return [value] if isinstance(value, str) else value
@@ -91,6 +119,102 @@ def _duration(value: object) -> object:
     return seconds
 
 
+def _memory(value: object) -> object:
+    if not isinstance(value, str):
+        return value
+    try:
+        size = parse_size(value)
+    except ValueError as error:
+        raise failed("P050", shown(str(error), 120)) from None
+    if size < MIN_MEMORY:
+        raise failed("P050", f"`{shown(value)}` is too little to start a container", "`64MiB`")
+    return size
+
+
+def _cpus(value: object) -> object:
+    if not isinstance(value, str):
+        return value
+    if _CPUS.fullmatch(value) is None or not float(value):
+        raise failed("P051", f"`{shown(value)}` is no number of CPUs", "write it like `2` or `0.5`")
+    return float(value)
+
+
+def _axis(text: str) -> str:
+    if _AXIS.fullmatch(text) is None:
+        hint = "lower-case letters, digits and `_`, at most 32, a letter first"
+        raise failed("P053", f"`{shown(text)}` cannot be a key here", hint)
+    return text
+
+
+def _axis_value(text: str) -> str:
+    if _AXIS_VALUE.fullmatch(text) is None:
+        hint = "letters, digits, `.`, `_`, `+` and `-`, at most 24: it becomes part of a name"
+        raise failed("P053", f"`{shown(text)}` cannot be a matrix value", hint)
+    return text
+
+
+def _axis_values(values: tuple[str, ...]) -> tuple[str, ...]:
+    if len(values) > MAX_AXIS:
+        raise failed("P053", f"{len(values)} values; a matrix key may have {MAX_AXIS}")
+    double = next((value for value in values if values.count(value) > 1), None)
+    if double is not None:
+        raise failed("P053", f"`{double}` stands twice in one matrix key", "take one out")
+    return values
+
+
+def _axes(matrix: dict[str, tuple[str, ...]]) -> dict[str, tuple[str, ...]]:
+    if not matrix:
+        raise failed("P014", "the matrix is empty", '`matrix: {python: ["3.12", "3.13"]}`')
+    if len(matrix) > MAX_AXES:
+        raise failed("P053", f"{len(matrix)} matrix keys; there may be {MAX_AXES}")
+    return matrix
+
+
+def _cron(text: str) -> str:
+    try:
+        cron.check(text)
+    except ValueError as error:
+        hint = 'minute, hour, day of month, month, day of week: `"0 3 * * *"` is 03:00 every day'
+        raise failed("P056", shown(str(error), 160), hint) from None
+    return " ".join(text.split())
+
+
+def _timezone(text: str) -> str:
+    try:
+        cron.zone(text)
+    except ValueError as error:
+        raise failed("P057", shown(str(error), 120), "a name like `Europe/Berlin`") from None
+    return text
+
+
+class Missed(StrEnum):
+    """The words of `when: missed:`."""
+
+    LATEST = "latest"
+    SKIP = "skip"
+
+
+class InputKind(StrEnum):
+    """The words of an input's `type`."""
+
+    TEXT = "text"
+    NUMBER = "number"
+    BOOLEAN = "boolean"
+    CHOICE = "choice"
+
+
+def _word(kind: type[StrEnum], what: str) -> Callable[[object], object]:
+    """Takes the words of an enumeration, and teaches them."""
+
+    def check(value: object) -> object:
+        if not isinstance(value, str) or value in tuple(kind):
+            return value
+        message = f"unknown {what} `{shown(value)}`"
+        raise failed("P058", message, near(value, kind) or f"one of {', '.join(kind)}")
+
+    return check
+
+
 def _named(pattern: re.Pattern[str], what: str) -> Callable[[str], str]:
     def check(text: str) -> str:
         if pattern.fullmatch(text) is None:
@@ -106,10 +230,8 @@ def _named(pattern: re.Pattern[str], what: str) -> Callable[[str], str]:
 def _event(value: object) -> object:
     if not isinstance(value, str) or value in tuple(EventKind):
         return value
-    if value in _FUTURE_EVENTS:
-        raise failed("P011", f"event `{value}` is not supported yet", "take it out")
     hint = f"here it is `{_FOREIGN_EVENTS[value]}`" if value in _FOREIGN_EVENTS else None
-    choice = "one of push, pull_request, tag, manual"
+    choice = "one of push, pull_request, tag, schedule, manual"
     raise failed(
         "P021", f"unknown event `{shown(value)}`", hint or near(value, EventKind) or choice
     )
@@ -149,10 +271,28 @@ def _own_variable(text: str) -> str:
 
 
 def _text(value: object) -> object:
-    """Nothing is the empty text; a secret is not supported yet."""
-    if isinstance(value, dict) and "from_secret" in value:
-        raise failed("P011", "`from_secret` is not supported yet", "take it out")
+    """Nothing is the empty text."""
     return "" if value is EMPTY else value
+
+
+def _no_secret(value: object) -> object:
+    if isinstance(value, dict) and "from_secret" in value:
+        hint = "name it in the `env` of each step that needs it"
+        raise failed("P062", "a secret for every step", hint)
+    return value
+
+
+def _secret_name(text: str) -> str:
+    if SECRET_NAME.fullmatch(text) is None:
+        hint = "lower-case letters, digits and `_`, at most 63, a letter first"
+        raise failed("P061", f"`{shown(text)}` cannot be a secret's name", hint)
+    return text
+
+
+def _short(text: str) -> str:
+    if len(text) > MAX_SHORT:
+        raise failed("P059", f"the text is longer than {MAX_SHORT} characters")
+    return text
 
 
 def _path(text: str) -> str:
@@ -172,11 +312,13 @@ def _target(text: str) -> str:
     return text
 
 
-def with_placeholders(text: str) -> str:
-    """The text as it is, its placeholders all known."""
+def with_placeholders(text: str, *, matrix: bool = False) -> str:
+    """The text as it is, its placeholders all known; those of a matrix only where it may be."""
     for name in placeholders.names(text):
-        if name.startswith(_FUTURE_PLACEHOLDERS):
-            raise failed("P011", f"`${{{shown(name)}}}` is not supported yet", "take it out")
+        if name.startswith(placeholders.INPUTS) or (
+            name.startswith(placeholders.MATRIX) and matrix
+        ):
+            continue  # the checks know which inputs there are, and which keys the step's matrix has
         if name not in placeholders.PLACEHOLDERS:
             known = ", ".join(f"${{{known}}}" for known in placeholders.PLACEHOLDERS)
             hint = near(name, placeholders.PLACEHOLDERS) or f"there are {known}"
@@ -186,11 +328,11 @@ def with_placeholders(text: str) -> str:
 
 def _sample(text: str) -> str:
     """The text with something short and plain in place of each placeholder."""
-    return placeholders.fill(text, dict.fromkeys(placeholders.PLACEHOLDERS, "0")) or ""
+    return placeholders.fill(text, dict.fromkeys(placeholders.names(text), "0")) or ""
 
 
 def _image(text: str) -> str:
-    if not references.is_image(_sample(with_placeholders(text))):
+    if not references.is_image(_sample(with_placeholders(text, matrix=True))):
         hint = "a name in lower case like `python:3.12-slim`"
         raise failed("P025", f"`{shown(text)}` is no image name", hint)
     return text
@@ -270,6 +412,8 @@ Patterns = Annotated[tuple[Pattern, ...], _Filled, _OneOrMany]
 Variable = Annotated[str, AfterValidator(_own_variable), AfterValidator(_variable)]
 Argument = Annotated[str, AfterValidator(_variable)]
 Text = Annotated[str, _Scalar]
+PlainText = Annotated[Text, BeforeValidator(_no_secret)]
+SecretName = Annotated[str, AfterValidator(_secret_name)]
 ArgumentText = Annotated[str, AfterValidator(with_placeholders), _Scalar]
 RepositoryPath = Annotated[str, AfterValidator(_path)]
 BuildTarget = Annotated[str, AfterValidator(_target)]
@@ -281,3 +425,24 @@ Flag = Annotated[bool, BeforeValidator(_flag, json_schema_input_type=bool)]
 Command = Annotated[str, AfterValidator(_command)]
 Commands = Annotated[tuple[Command, ...], AfterValidator(_commands), _Filled, _OneOrMany]
 Needs = Annotated[tuple[str, ...], _OneOrMany]
+Memory = Annotated[int, BeforeValidator(_memory, json_schema_input_type=str)]
+Cpus = Annotated[float, BeforeValidator(_cpus, json_schema_input_type=float)]
+AxisName = Annotated[str, AfterValidator(_axis)]
+AxisValues = Annotated[
+    tuple[Annotated[str, AfterValidator(_axis_value)], ...],
+    AfterValidator(_axis_values),
+    _Filled,
+    _OneOrMany,
+]
+Matrix = Annotated[dict[AxisName, AxisValues], AfterValidator(_axes)]
+ShortText = Annotated[str, AfterValidator(_short), _Scalar]
+CronLine = Annotated[str, AfterValidator(_cron)]
+TimeZone = Annotated[str, AfterValidator(_timezone)]
+MissedWord = Annotated[Missed, BeforeValidator(_word(Missed, "word for missed times"))]
+InputWord = Annotated[InputKind, BeforeValidator(_word(InputKind, "type of an input"))]
+InputName = Annotated[str, AfterValidator(_axis)]
+Ends = Annotated[
+    tuple[Annotated[End, BeforeValidator(_end)], ...],
+    _Filled,
+    BeforeValidator(listed, json_schema_input_type=End | list[End]),
+]

@@ -6,9 +6,9 @@ Every description here is the reference's text and the editor's: the JSON schema
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Self
 
-from pydantic import BeforeValidator, Discriminator, Field, Tag
+from pydantic import BeforeValidator, Discriminator, Field, Tag, model_validator
 
 from pipelines.definition import fields as f
 from pipelines.events import EventKind
@@ -36,8 +36,8 @@ class When(Value):
 
     event: f.Events = Field(
         tuple(EventKind),
-        description="What happened: `push`, `pull_request`, `tag` or `manual`; one or a list. "
-        "Default: any of them.",
+        description="What happened: `push`, `pull_request`, `tag`, `schedule` or `manual`; one or "
+        "a list. Default: any of them.",
     )
     branch: f.Patterns | None = Field(
         None,
@@ -55,6 +55,92 @@ class When(Value):
     )
 
 
+class Input(Value):
+    """What a person who starts the pipeline by hand may say."""
+
+    type: f.InputWord = Field(
+        f.InputKind.TEXT, description="`text` (the default), `number`, `boolean` or `choice`."
+    )
+    options: tuple[f.ShortText, ...] = Field(
+        (), description="What may be chosen; for `choice` alone."
+    )
+    default: f.ShortText | None = Field(
+        None,
+        description="The value where none is given, and for every event but `manual`. An input "
+        "without one must be given.",
+    )
+    description: f.ShortText = Field("", description="What it is for, as people read it.")
+
+    @model_validator(mode="after")
+    def _fits(self) -> Self:
+        if (self.type is f.InputKind.CHOICE) != bool(self.options):
+            hint = "`{type: choice, options: [smoke, full]}`"
+            raise f.failed("P059", "`options` and the type `choice` go together", hint)
+        if self.default is not None and (wrong := self.refusal(self.default)):
+            raise f.failed("P059", f"the default {wrong}", "give one that fits")
+        return self
+
+    def refusal(self, value: str) -> str | None:
+        """Why a value is none of this input; None where it is."""
+        if self.type is f.InputKind.NUMBER and f.NUMBER.fullmatch(value) is None:
+            return f"`{f.shown(value)}` is no number"
+        if self.type is f.InputKind.BOOLEAN and value not in ("true", "false"):
+            return f"`{f.shown(value)}` is neither true nor false"
+        if self.type is f.InputKind.CHOICE and value not in self.options:
+            return f"`{f.shown(value)}` is none of {', '.join(self.options)}"
+        return None
+
+
+class PipelineWhen(When):
+    """Conditions of the pipeline, all of which must hold."""
+
+    cron: f.CronLine | None = Field(
+        None,
+        description="For `event: schedule`: when, as crontab writes it, like `0 3 * * *`; five "
+        "minutes apart at least. The default branch's file counts, and its head is run.",
+    )
+    timezone: f.TimeZone = Field(
+        "UTC",
+        description="For `cron`: whose clock, like `Europe/Berlin`. A time that the clock skips "
+        "comes right after, one that it shows twice comes once.",
+    )
+    missed: f.MissedWord = Field(
+        f.Missed.LATEST,
+        description="For `cron`: what becomes of times at which the server did not run: `latest` "
+        "makes up for the last of them, `skip` for none.",
+    )
+    inputs: dict[f.InputName, Input] = Field(
+        {},
+        description="For `event: manual`: what a person may say, each under a name; "
+        "`${inputs.<name>}` and `CI_INPUT_<NAME>` stand for it.",
+    )
+
+    @model_validator(mode="after")
+    def _goes_together(self) -> Self:
+        scheduled = EventKind.SCHEDULE in self.event and "event" in self.model_fields_set
+        if scheduled and self.cron is None:
+            raise f.failed("P060", "`event: schedule` has no `cron`", '`cron: "0 3 * * *"`')
+        if self.cron is not None and self.event != (EventKind.SCHEDULE,):
+            hint = "give the schedule an entry of its own"
+            raise f.failed("P060", "`cron` goes with `event: schedule` alone", hint)
+        if self.inputs and not (
+            EventKind.MANUAL in self.event and "event" in self.model_fields_set
+        ):
+            hint = "give the inputs an entry with `event: manual`"
+            raise f.failed("P060", "`inputs` go with `event: manual`", hint)
+        return self
+
+
+class StepWhen(When):
+    """Conditions of a step, all of which must hold."""
+
+    status: f.Ends = Field(
+        (f.End.SUCCESS,),
+        description="How what the step waits for has ended: `success` (the default), `failure` "
+        "(run only when something it waits for did not pass), or both.",
+    )
+
+
 def _whens(value: object) -> object:
     if value == []:
         raise f.failed("P014", "`when` is an empty list", "add an entry, or take it out")
@@ -62,8 +148,25 @@ def _whens(value: object) -> object:
 
 
 Whens = Annotated[
-    tuple[When, ...], BeforeValidator(_whens, json_schema_input_type=When | list[When])
+    tuple[PipelineWhen, ...],
+    BeforeValidator(_whens, json_schema_input_type=PipelineWhen | list[PipelineWhen]),
 ]
+
+
+StepWhens = Annotated[
+    tuple[StepWhen, ...], BeforeValidator(_whens, json_schema_input_type=StepWhen | list[StepWhen])
+]
+
+
+class Resources(Value):
+    """What a step may use, within the server's own bounds."""
+
+    memory: f.Memory | None = Field(
+        None, description="Memory of its container, like `512MiB`. Default: the server's bound."
+    )
+    cpus: f.Cpus | None = Field(
+        None, description="Processors, like `2` or `0.5`. Default: the server's bound."
+    )
 
 
 class FromBuild(Value):
@@ -72,13 +175,29 @@ class FromBuild(Value):
     build: str = Field(alias="from", description="The step as `build.name`.")
 
 
-def _image_shape(value: object) -> str:
-    return "text" if isinstance(value, str) else "mapping"
+class FromSecret(Value):
+    """A secret of the repository or the server, by its name."""
+
+    from_secret: f.SecretName = Field(
+        description="Its name, as `lading secret set` was told. A pull request from a fork gets "
+        "none."
+    )
+
+
+def _shape(value: object) -> str:
+    return "mapping" if isinstance(value, dict | Value) else "text"
+
+
+AnyText = Annotated[
+    Annotated[f.Text, Tag("text")] | Annotated[FromSecret, Tag("mapping")],
+    Discriminator(_shape),
+]
+"""A text, or where a secret one comes from."""
 
 
 AnyImage = Annotated[
     Annotated[f.ImageName, Tag("text")] | Annotated[FromBuild, Tag("mapping")],
-    Discriminator(_image_shape),
+    Discriminator(_shape),
 ]
 
 
@@ -118,8 +237,10 @@ class Test(Value):
     commands: f.Commands = Field(
         description="Run one after the other in one shell (`sh -e`); one text or a list."
     )
-    env: dict[f.Variable, f.Text] = Field(
-        {}, description="Environment variables of this step, over those of the pipeline."
+    env: dict[f.Variable, AnyText] = Field(
+        {},
+        description="Environment variables of this step, over those of the pipeline: texts, or "
+        "`{from_secret: name}`.",
     )
     needs: f.Needs | None = Field(
         None,
@@ -130,8 +251,21 @@ class Test(Value):
     timeout: f.Seconds | None = Field(
         None, description="How long it may run, like `90s` or `10m`. Default: the pipeline's."
     )
-    when: Whens | None = Field(
+    when: StepWhens | None = Field(
         None, description="Leave the step out unless one of these entries matches."
+    )
+    matrix: f.Matrix | None = Field(
+        None,
+        description="Run the step once for each combination of these values, side by side. "
+        "`${matrix.<key>}` stands for a value in `image`, `CI_MATRIX_<KEY>` in the environment. "
+        "Who needs the step waits for all of them.",
+    )
+    allow_failure: f.Flag = Field(
+        default=False,
+        description="Whether the run may pass, and what waits for the step go on, where it fails.",
+    )
+    resources: Resources | None = Field(
+        None, description="Less memory or processors than the server allows a step."
     )
 
 
@@ -161,7 +295,7 @@ class Push(Value):
         "registry has not all of it: `never`, it is an error and a person decides; `safe`, it is "
         "pushed again.",
     )
-    when: Whens | None = Field(None, description="As in `test`.")
+    when: StepWhens | None = Field(None, description="As in `test`.")
 
 
 class Concurrency(Value):
@@ -194,12 +328,14 @@ class Definition(Value):
         "Default: the file's name without its ending; for `.lading.yml`, `default`.",
     )
     when: Whens = Field(
-        (When(event=(EventKind.PUSH, EventKind.PULL_REQUEST, EventKind.TAG)),),
+        (PipelineWhen(event=(EventKind.PUSH, EventKind.PULL_REQUEST, EventKind.TAG)),),
         description="When a run starts. Entries are alternatives; the keys of one entry must all "
         "hold. Default: on `push`, `pull_request` and `tag`. A person may start it always.",
     )
-    env: dict[f.Variable, f.Text] = Field(
-        {}, description="Environment variables of every test step."
+    env: dict[f.Variable, f.PlainText] = Field(
+        {},
+        description="Environment variables of every test step. Secrets stand in the `env` of the "
+        "steps that need them.",
     )
     timeout: f.Seconds | None = Field(
         None, description="How long a run may take, like `30m`. Default: the server's."
@@ -212,3 +348,8 @@ class Definition(Value):
     build: _Builds = Field({}, description="Images to build, each under a name of its own.")
     test: dict[f.StepName, Test] = Field({}, description="Test steps, each under a name.")
     push: dict[f.StepName, Push] = Field({}, description="Places to push to, each under a name.")
+
+    @property
+    def inputs(self) -> dict[str, Input]:
+        """What a person may say who starts it by hand."""
+        return {name: each for entry in self.when for name, each in entry.inputs.items()}

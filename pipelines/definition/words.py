@@ -8,21 +8,29 @@ from pipelines.definition.models import (
     Concurrency,
     Definition,
     FromBuild,
+    FromSecret,
+    Input,
     Paths,
+    PipelineWhen,
     Push,
+    Resources,
+    StepWhen,
     Test,
-    When,
 )
 from pipelines.values import Value
 
 PLACES: dict[str, type[Value]] = {
     "pipeline": Definition,
-    "when": When,
+    "when": PipelineWhen,
+    "input": Input,
+    "step_when": StepWhen,
     "path": Paths,
     "concurrency": Concurrency,
     "image": FromBuild,
     "build": Build,
     "test": Test,
+    "secret": FromSecret,
+    "resources": Resources,
     "push": Push,
 }
 """Each place where keys stand, and the model that knows them."""
@@ -31,18 +39,14 @@ _TEMPLATE = ("template", "version", "base", "packages", "dependencies", "steps",
 
 NOT_YET: dict[str, frozenset[str]] = {
     "pipeline": frozenset({"deploy"}),
-    "when": frozenset({"cron", "inputs"}),
     "build": frozenset({*_TEMPLATE, "secrets", "platforms"}),
     "test": frozenset(
         {
-            "matrix",
             "services",
             "cache",
             "reports",
             "artifacts",
             "retry",
-            "resources",
-            "allow_failure",
         }
     ),
     "push": frozenset(),
@@ -66,7 +70,7 @@ FOREIGN: dict[str, str] = {
     "dependencies": "here it is `needs`",
     "variables": "here it is `env`",
     "environment": "here it is `env`",
-    "secrets": "here it will be `env: {NAME: {from_secret: name}}`",
+    "secrets": "here it is `env: {NAME: {from_secret: name}}`, in the step",
     "on": "here it is `when`",
     "trigger": "here it is `when`",
     "if": "here it is `when`",
@@ -83,7 +87,12 @@ FOREIGN: dict[str, str] = {
     "pipeline": _STAGES,
     "uses": "there are no actions; write the commands themselves",
     "with": "there are no actions; write the commands themselves",
-    "continue-on-error": "here it is `allow_failure`, which is not supported yet",
+    "continue-on-error": "here it is `allow_failure`",
+    "soft_fail": "here it is `allow_failure`",
+    "strategy": "here it is `matrix`, straight in the step",
+    "parallel": "here it is `matrix`",
+    "failure": "`failure: ignore` is `allow_failure: true` here",
+    "mem_limit": "here it is `resources: {memory: 512MiB}`",
     "timeout-minutes": "here it is `timeout`, like `10m`",
     "timeout_in_minutes": "here it is `timeout`, like `10m`",
     "runs-on": "every step runs in a container; choose its `image`",
@@ -148,7 +157,7 @@ def meant(key: str) -> str | None:
 
 def hint(place: str, key: str) -> str:
     """What to write in place of a key that is unknown there."""
-    taught = FOREIGN | FOREIGN_IN.get(place, {})
+    taught = FOREIGN | FOREIGN_IN.get("when" if place == "step_when" else place, {})
     if key in taught:
         return taught[key]
     if elsewhere := [other for other in PLACES if key in keys(other) or is_not_yet(other, key)]:
@@ -167,4 +176,5 @@ _LACKING = {
     "commands": "`commands: [pytest -q]`",
     "to": "`to: ghcr.io/acme/web`",
     "from": "`{from: build.web}`",
+    "from_secret": "`{from_secret: name}`",
 }

@@ -9,6 +9,7 @@ import shlex
 from collections.abc import Iterable
 from typing import Any
 
+from pipelines.plan import Resources
 from pipelines.values import Value
 
 WORKSPACE = "/workspace"
@@ -33,7 +34,7 @@ class Attempt(Value):
 
     def name(self, what: str) -> str:
         """A name for something of this attempt on the engine."""
-        return f"lading-{slug(self.server)}-{slug(self.run)}-{self.attempt}-{slug(what)}"
+        return f"lading-{slug(self.server)}-{slug(self.run)}-{self.attempt}-{_distinct(what)}"
 
     def label_name(self) -> str:
         """A name for a container that is there while an image gets its labels.
@@ -69,10 +70,24 @@ class Limits(Value):
     log: int = 64 * 2**20
     """Bytes that the engine keeps of the step's output for whoever must read it again."""
 
+    def within(self, asked: Resources) -> Limits:
+        """These bounds, or the lower ones that a step asked for."""
+        lower = {
+            "memory": min(self.memory, asked.memory or self.memory),
+            "cpus": min(self.cpus, asked.cpus or self.cpus),
+        }
+        return self.model_copy(update=lower)
+
 
 def slug(text: str) -> str:
     """A text as part of a name on the engine: lower case, digits, `_.-`; never empty."""
     return _UNSAFE.sub("-", text.lower()).strip("-_.") or "x"
+
+
+def _distinct(what: str) -> str:
+    """A slug that no other text has: matrix values may differ only in what a slug loses."""
+    name = slug(what)
+    return name if name == what else f"{name}-{hashlib.sha256(what.encode()).hexdigest()[:6]}"
 
 
 def label_prefix(server: str) -> str:

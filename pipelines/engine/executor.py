@@ -29,6 +29,7 @@ from pipelines.images.session import ImageSession
 from pipelines.plan import BuildWork, CommandsWork, Plan, PushWork, Step
 from pipelines.problems import ExecutorUnavailableError, SourceError
 from pipelines.progress import Outcome, Progress, State
+from pipelines.redaction import Redactor, StepSecrets
 from pipelines.registries.logins import Logins
 from pipelines.registries.refusals import RegistryError
 from pipelines.source import Source
@@ -67,6 +68,7 @@ class EngineExecutor:
         source: Source,
         limits: Limits,
         logins: Logins,
+        secrets: StepSecrets | None = None,
         backoff: Backoff | None = None,
         patience: Patience | None = None,
     ) -> None:
@@ -76,6 +78,8 @@ class EngineExecutor:
         self._source = source
         self._limits = limits
         self._logins = logins
+        self._secrets = secrets or StepSecrets()
+        self._redactor = Redactor(self._secrets.all)
         self._backoff = backoff or Backoff()
         self._patience = patience or Patience()
         self._workspace = Workspace(engine, attempt, source)
@@ -86,6 +90,7 @@ class EngineExecutor:
             limits=limits,
             volume=self._workspace.volume,
             lane=self._lane,
+            secrets=self._secrets,
         )
         self._active: dict[str, _Active] = {}
         self._begun: set[str] = set()
@@ -122,11 +127,16 @@ class EngineExecutor:
 
     async def run(self, step: Step, output: Output, running: Callable[[], None]) -> Outcome:
         """See `Executor.run`."""
-        stored = StoredOutput(output)
-        outcome = await self._guarded(
-            step, lambda active: self._work(step, stored, running, active)
-        )
-        return stored.explained(outcome)
+        if step.key in self._secrets.refused:
+            return Outcome(state=State.ERROR, message=self._secrets.refused[step.key])
+        stored = self._stored(output)
+
+        async def work(active: _Active) -> Outcome:
+            outcome = await self._work(step, stored, running, active)
+            stored.flush()
+            return outcome
+
+        return self._told(stored.explained(await self._guarded(step, work)))
 
     async def adopt(
         self, step: Step, output: Output, running: Callable[[], None], taken: Mapping[int, int]
@@ -136,7 +146,7 @@ class EngineExecutor:
         A build or push ends with the connection that asked for it; but what came of a push, the
         registry can be asked.
         """
-        stored, work, earlier = StoredOutput(output), step.work, self._earlier
+        stored, work, earlier = self._stored(output), step.work, self._earlier
         if isinstance(work, PushWork) and earlier is not None:
             return await self._guarded(
                 step,
@@ -149,10 +159,22 @@ class EngineExecutor:
             return None
         self._made[step.key] = container
         self._started.add(step.key)
-        outcome = await self._guarded(
-            step, lambda active: self._follow(step, stored, running, taken, active)
-        )
-        return stored.explained(outcome)
+
+        async def follow(active: _Active) -> Outcome:
+            outcome = await self._follow(step, stored, running, taken, active)
+            stored.flush()
+            return outcome
+
+        return self._told(stored.explained(await self._guarded(step, follow)))
+
+    def _stored(self, output: Output) -> StoredOutput:
+        """Where output goes: no secret gets there, and its own troubles are told apart."""
+        return StoredOutput(output, self._redactor)
+
+    def _told(self, outcome: Outcome) -> Outcome:
+        """How a step ended, in words that hold no secret: they go to pages and statuses."""
+        message = self._redactor.cleaned(outcome.message)
+        return outcome.model_copy(update={"message": message})
 
     async def _guarded(
         self, step: Step, work: Callable[[_Active], Awaitable[Ended]]
@@ -252,7 +274,7 @@ class EngineExecutor:
             engine=self._engine,
             container=Prepared(container=self._found[step.key]),
             output=output,
-            limits=self._limits,
+            limits=self._limits.within(step.resources),
             interruption=active.interruption,
             watchdog=self._watchdog(),
             begins=begins(step.work),
@@ -333,7 +355,7 @@ class EngineExecutor:
                 engine=self._engine,
                 container=prepared,
                 output=session.output,
-                limits=self._limits,
+                limits=self._limits.within(step.resources),
                 interruption=active.interruption,
                 watchdog=session.watchdog,
                 begins=begins(work),

@@ -32,6 +32,7 @@ from pipelines.executor import OWN, Output
 from pipelines.plan import CommandsWork, Step
 from pipelines.problems import LadingError
 from pipelines.progress import Outcome, State
+from pipelines.redaction import StepSecrets
 
 _CONFLICT = 409
 _EVENT_DELAY = 0.5
@@ -66,6 +67,7 @@ class StepContainers:
     limits: Limits
     volume: str
     lane: Lane
+    secrets: StepSecrets
 
     async def prepare(self, step: Step, work: CommandsWork, image: str) -> Prepared:
         """Make the step's container of the image (an id) and attach to it."""
@@ -76,7 +78,7 @@ class StepContainers:
         engine = self.engine
         engine.ends.listen()
         config = host_config(
-            self.limits,
+            self.limits.within(step.resources),
             network=network,
             volume=self.volume,
             runtime=engine.runtime,
@@ -87,7 +89,7 @@ class StepContainers:
             "image": image,
             "entrypoint": ["sh", "-e", "-c", script(work.commands)],
             "command": [],
-            "environment": environment(step.env),
+            "environment": environment(step.env | self.secrets.values.get(step.key, {})),
             "working_dir": WORKSPACE,
             "labels": self.attempt.labels(step.key),
             "name": self.attempt.name(step.key),

@@ -15,6 +15,7 @@ from pipelines.engine.rereading import Rereading
 from pipelines.executor import Output
 from pipelines.problems import LadingError
 from pipelines.progress import Outcome, State
+from pipelines.redaction import RedactedOutput, Redactor
 
 READ = 256 * 1024
 """Bytes asked of the socket at once: a read per frame would cost more than the copying."""
@@ -33,10 +34,11 @@ class OutputError(LadingError):
 
 
 class StoredOutput:
-    """An output whose own troubles are not mistaken for the engine's."""
+    """An output without secrets, whose own troubles are not mistaken for the engine's."""
 
-    def __init__(self, output: Output) -> None:
+    def __init__(self, output: Output, redactor: Redactor | None = None) -> None:
         self._output = output
+        self._clean = RedactedOutput(redactor or Redactor(()), output.write)
         self._tail = b""
 
     def explained(self, outcome: Outcome) -> Outcome:
@@ -51,7 +53,18 @@ class StoredOutput:
         last = data[-_TAIL:]
         self._tail = last if len(last) == _TAIL else (self._tail + last)[-_TAIL:]
         try:
-            self._output.write(stream, data)
+            self._clean.write(stream, data)
+        except OSError as error:
+            raise OutputError(_trouble(error)) from error
+
+    def flush(self) -> None:
+        """Give out what might have begun a secret; the output has ended.
+
+        Raises:
+            OutputError: It could not be stored.
+        """
+        try:
+            self._clean.flush()
         except OSError as error:
             raise OutputError(_trouble(error)) from error
 

@@ -66,6 +66,7 @@ async def start_run(api: Api, asked: Asked) -> Response:
         by=asked.by,
         host=wanted.host,
         pipeline=wanted.pipeline,
+        inputs=wanted.inputs,
     )
     return _json(views.decision(api.links, decided, None), status=201)
 
@@ -285,7 +286,7 @@ ENDPOINTS: tuple[Endpoint, ...] = (
         body=models.NewRun,
         answer=models.Decision,
         status=201,
-        errors=(404, 409),
+        errors=(404, 409, 422),
     ),
     Endpoint(
         method="GET",

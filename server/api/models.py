@@ -289,6 +289,10 @@ class NewRun(BaseModel):
     pipeline: Annotated[
         str | None, Field(max_length=100, description="Only this one; default: all that match.")
     ] = None
+    inputs: Annotated[
+        dict[Annotated[str, Field(max_length=100)], Annotated[str, Field(max_length=500)]],
+        Field(max_length=50, description="What the pipeline's `inputs` ask for, by name."),
+    ] = {}
 
 
 class NewAttempt(BaseModel):

@@ -14,7 +14,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import BaseRoute, Route
 from starlette.types import Receive, Scope, Send
 
-from server.actions import Actions, ConflictError, NotFoundError
+from server.actions import Actions, ConflictError, InputsError, NotFoundError
 from server.api import models
 from server.api.problems import ApiError, invalid
 from server.api.views import Links
@@ -191,6 +191,8 @@ class _Resource:
             raise ApiError(401, detail, headers=challenge) from error
         except NotFoundError as error:
             raise ApiError(404, str(error)) from error
+        except InputsError as error:
+            raise ApiError(422, str(error), parameter="inputs") from error
         except ConflictError as error:
             raise ApiError(409, str(error)) from error
         except DatabaseBusyError as error:

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from server.cli import writing
 from server.version import VERSION
 
 app = typer.Typer(
@@ -20,8 +21,14 @@ app = typer.Typer(
 )
 token_app = typer.Typer(help="API tokens: they open the API, the pages and every change.")
 hook_app = typer.Typer(help="The hook that tells Lading of pushes to a plain git repository.")
+secret_app = typer.Typer(
+    help="Secrets of the server and of repositories, for steps that name them."
+)
 app.add_typer(token_app, name="token", no_args_is_help=True)
 app.add_typer(hook_app, name="hook", no_args_is_help=True)
+app.add_typer(secret_app, name="secret", no_args_is_help=True)
+
+writing.add_to(app)
 
 Config = Annotated[
     Path | None,
@@ -200,6 +207,84 @@ def token_remove(
 
     tokens.remove(read(config), name=name)
     typer.echo(f"Token {name} is revoked.", err=True)
+
+
+Repository = Annotated[
+    str | None,
+    typer.Option(
+        "--repository",
+        "-r",
+        metavar="OWNER/NAME",
+        help="Whose secret it is. Default: the server's own, for every repository.",
+    ),
+]
+HostName = Annotated[
+    str | None, typer.Option("--host", metavar="NAME", help="Where several hosts have that name.")
+]
+
+
+@secret_app.command("set")
+def secret_set(
+    name: Annotated[str, typer.Argument(help="As steps name it: `{from_secret: NAME}`.")],
+    *,
+    repository: Repository = None,
+    host: HostName = None,
+    event: Annotated[
+        list[str] | None, typer.Option(help="Only for this kind of event; may be given again.")
+    ] = None,
+    branch: Annotated[
+        list[str] | None,
+        typer.Option(help="Only for pushes to branches of this pattern; may be given again."),
+    ] = None,
+    step: Annotated[
+        list[str] | None,
+        typer.Option(help="Only for steps of this pattern, like `push.*`; may be given again."),
+    ] = None,
+    config: Config = None,
+) -> None:
+    """Store a secret, read from standard input; one of that name is replaced."""
+    from server.cli import secrets
+    from server.cli.settings import read
+
+    settings = read(config)
+    bounds = secrets.bounds(event or [], branch or [], step or [])
+    value = secrets.read_value(name)
+    for line in secrets.put(settings, name, value, repository=repository, host=host, bounds=bounds):
+        typer.echo(line, err=True)
+
+
+@secret_app.command("list")
+def secret_list(config: Config = None) -> None:
+    """List the secrets by name; what they hold is shown to nobody."""
+    from server.cli import secrets
+    from server.cli.settings import read
+
+    for line in secrets.listed(read(config)):
+        typer.echo(line)
+
+
+@secret_app.command("remove")
+def secret_remove(
+    name: Annotated[str, typer.Argument(help="The secret's name.")],
+    repository: Repository = None,
+    host: HostName = None,
+    config: Config = None,
+) -> None:
+    """Remove a secret: steps that name it cannot run any more."""
+    from server.cli import secrets
+    from server.cli.settings import read
+
+    secrets.remove(read(config), name, repository=repository, host=host)
+    typer.echo(f"Secret {name} is removed.", err=True)
+
+
+@secret_app.command("rotate")
+def secret_rotate(config: Config = None) -> None:
+    """Seal all secrets with a new key, also while the server runs; the old key opens nothing."""
+    from server.cli import secrets
+    from server.cli.settings import read
+
+    typer.echo(secrets.renew_key(read(config)), err=True)
 
 
 @hook_app.command("install")

@@ -7,13 +7,12 @@ import sys
 from pathlib import Path
 
 from pipelines.problems import LadingError
+from server.cli.errors import UsageError
 from server.config import ConfigInvalidError, Settings, load
 
+__all__ = ["DEFAULT", "UsageError", "read", "told", "with_port"]
+
 DEFAULT = Path("config.toml")
-
-
-class UsageError(LadingError):
-    """A command was asked for something that cannot be; the message says what can."""
 
 
 def told(error: Exception) -> int | None:

@@ -68,6 +68,17 @@ class DatabaseSettings(Section):
     )
 
 
+class SecretsSettings(Section):
+    """How secrets are kept."""
+
+    key_path: Path | None = Field(
+        None,
+        description="File of the key that secrets are sealed with; keep a copy apart from the "
+        "database's backups. Default: `<data>/secrets.key`, made when it is needed.",
+        examples=["/etc/lading/secrets.key"],
+    )
+
+
 class EngineSettings(Section):
     """The container engine."""
 
@@ -314,6 +325,7 @@ class Settings(Section):
 
     server: ServerSettings = ServerSettings()
     database: DatabaseSettings = DatabaseSettings()
+    secrets: SecretsSettings = SecretsSettings()
     engine: EngineSettings = EngineSettings()
     worker: WorkerSettings = WorkerSettings()
     retention: RetentionSettings = RetentionSettings()
@@ -334,3 +346,8 @@ class Settings(Section):
         """The SQLAlchemy URL of the database; by default SQLite in the data folder."""
         url = self.database.url
         return url.get_secret_value() if url else f"sqlite:///{self.server.data / 'lading.db'}"
+
+    @property
+    def key_file(self) -> Path:
+        """The file of the key that secrets are sealed with."""
+        return self.secrets.key_path or self.server.data / "secrets.key"

@@ -13,28 +13,32 @@ import structlog
 from sqlalchemy.engine import Connection
 
 from pipelines.crashing import reach
-from pipelines.events import Event
+from pipelines.cron import times_after
+from pipelines.events import Event, Slot
+from pipelines.inputs import InputsInvalidError
 from pipelines.planning import PlanDefaults
-from server.actions import ConflictError, NotFoundError
+from server.actions import ConflictError, InputsError, NotFoundError
 from server.clock import Clock
 from server.deciding import Verdict
 from server.fetching import fetch_ahead
 from server.hosts.port import Host, Irrelevant, PayloadInvalidError, RepositoryRef, StatusState
 from server.intake import access, reading, verdicts
 from server.intake.lanes import AT_ONCE, Lanes
-from server.mirrors import MirrorError, MirrorKey, Mirrors
+from server.mirrors import MirrorError, MirrorKey, Mirrors, Resolved
 from server.store import Database, DatabaseBusyError
 from server.store import deliveries as delivery_verbs
 from server.store import groups as group_verbs
 from server.store import repositories as repository_verbs
 from server.store import runs as run_verbs
 from server.store import statuses as status_verbs
+from server.store import timetable as timetable_verbs
 from server.store.rows import (
     DecisionOutcome,
     DecisionRow,
     DeliveryRow,
     Lane,
     NewRun,
+    NewSchedule,
     RepositoryRow,
     RunRow,
 )
@@ -281,10 +285,16 @@ class Intake:
         standings = await self._superseding.standings(host, repository, event, verdict.runs)
         stopped: Stopped = []
         at = self._clock()
+        coming = [
+            NewSchedule(next_at=next(times_after(one.cron, one.timezone, at)), **one.model_dump())
+            for one in verdict.schedules or ()
+        ]
 
         def write(conn: Connection) -> tuple[int, list[int]]:
             stopped.clear()  # a group of verbs that fails is run again one by one
             access.note(conn, repository, verdict, at)
+            if verdict.schedules is not None:
+                timetable_verbs.set_schedules(conn, repository.id, coming)
             decision = delivery_verbs.add_decision(
                 conn,
                 delivery=delivery,
@@ -355,18 +365,70 @@ class Intake:
         return run, stopped
 
     async def start(
-        self, *, repository: str, ref: str, by: str, host: str | None, pipeline: str | None
+        self,
+        *,
+        repository: str,
+        ref: str,
+        by: str,
+        host: str | None,
+        pipeline: str | None,
+        inputs: Mapping[str, str],
     ) -> DecisionRow:
         """Start the pipelines of a repository at a branch, tag or commit, for a person.
 
         Raises:
             NotFoundError: No such repository, ref or pipeline.
             ConflictError: Several hosts have a repository of that name.
+            InputsError: An input does not fit.
         """
         row = await self._repository(repository, host)
+        configured, found = await self._resolved(row, ref)
+        event = verdicts.asked_for(row, found, by, inputs)
+        async with self._locks[row.host, row.external_id]:
+            key = f"{event.key}:{secrets.token_hex(8)}"  # each request is a happening of its own
+            try:
+                judged = await self._reader.judge(
+                    configured, row.ref, event, resting=contextlib.nullcontext
+                )
+            except InputsInvalidError as error:
+                raise InputsError(str(error)) from error
+            verdict = verdicts.only(judged.verdict, pipeline)
+            verdicts.refuse(verdict)
+            decision = await self._record(row, judged.event, key, verdict, delivery=None)
+        stored = await self._database.read(delivery_verbs.decision, decision)
+        if stored is None:  # pragma: no cover - it was written a line above
+            raise AssertionError
+        return stored
+
+    async def start_slot(self, repository: int, slot: Slot) -> None:
+        """Start the pipeline whose time has come; one that was decided already does nothing.
+
+        Raises:
+            NotFoundError: The repository or its default branch cannot be read now.
+        """
+        row = await self._database.read(repository_verbs.repository, repository)
+        if row is None:  # pragma: no cover - a foreign key stands in the way
+            raise AssertionError
+        configured, found = await self._resolved(row, row.default_branch or "")
+        event = verdicts.of_time(row, found, slot)
+        async with self._locks[row.host, row.external_id]:
+            if await self._database.read(delivery_verbs.decision_of_event, row.id, event.key):
+                return
+            judged = await self._reader.judge(
+                configured, row.ref, event, resting=contextlib.nullcontext
+            )
+            verdict = verdicts.of_slot(judged.verdict, slot)
+            await self._record(row, judged.event, event.key, verdict, delivery=None)
+
+    async def _resolved(self, row: RepositoryRow, ref: str) -> tuple[Host, Resolved]:
+        """The repository's host, and what a name stands for there.
+
+        Raises:
+            NotFoundError: There is no such host or name.
+        """
         configured = self._hosts.get(row.host)
         if configured is None:
-            message = f"host {row.host} of {repository} is no longer configured"
+            message = f"host {row.host} of {row.full_name} is no longer configured"
             raise NotFoundError(message)
         try:
             found = await self._mirrors.resolve(
@@ -377,18 +439,7 @@ class Intake:
             )
         except MirrorError as error:
             raise NotFoundError(str(error)) from error
-        event = verdicts.asked_for(row, found, by)
-        async with self._locks[row.host, row.external_id]:
-            key = f"{event.key}:{secrets.token_hex(8)}"  # each request is a happening of its own
-            judged = await self._reader.judge(
-                configured, row.ref, event, resting=contextlib.nullcontext
-            )
-            verdict = verdicts.only(judged.verdict, pipeline)
-            decision = await self._record(row, judged.event, key, verdict, delivery=None)
-        stored = await self._database.read(delivery_verbs.decision, decision)
-        if stored is None:  # pragma: no cover - it was written a line above
-            raise AssertionError
-        return stored
+        return configured, found
 
     async def reread(self, run: RunRow, *, by: str) -> int:
         """Try again to read the commit of a run that has no plan because it could not be had.

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 
-from pipelines.events import Event, EventKind
-from server.actions import ConflictError, NotFoundError
+from pipelines.events import Event, EventKind, Slot
+from server.actions import ConflictError, InputsError, NotFoundError
 from server.deciding import Verdict
 from server.mirrors import MirrorError, Resolved, Snapshot
 from server.store.rows import DecisionOutcome, Found, NewRun, PipelineDecision, RepositoryRow
@@ -40,9 +40,34 @@ def only(verdict: Verdict, pipeline: str | None) -> Verdict:
         names = ", ".join(decision.pipeline for decision in verdict.pipelines) or "none"
         message = f"there is no pipeline {pipeline} at that commit; there are: {names}"
         raise NotFoundError(message)
-    runs = tuple(run for run in verdict.runs if run.pipeline == pipeline)
-    decisions = tuple(one for one in verdict.pipelines if one.pipeline == pipeline)
-    return verdict.model_copy(update={"runs": runs, "pipelines": decisions})
+    return _part(verdict, lambda one: one.pipeline == pipeline)
+
+
+def of_slot(verdict: Verdict, slot: Slot) -> Verdict:
+    """The verdict's part about the file whose time has come."""
+    return _part(verdict, lambda one: one.file == slot.file)
+
+
+def refuse(verdict: Verdict) -> None:
+    """See that what a person gave fits.
+
+    Raises:
+        InputsError: It does not.
+    """
+    faults = [one.reason for one in verdict.pipelines if one.refused]
+    if faults:
+        raise InputsError("; ".join(faults))
+
+
+def _part(verdict: Verdict, wanted: Callable[[PipelineDecision], bool]) -> Verdict:
+    decisions = tuple(one for one in verdict.pipelines if wanted(one))
+    files = {one.file for one in decisions}
+    runs = tuple(run for run in verdict.runs if run.file in files)
+    reason = "; ".join(one.reason for one in decisions) or verdict.reason
+    outcome = verdict.outcome if runs else DecisionOutcome.NOTHING
+    return verdict.model_copy(
+        update={"runs": runs, "pipelines": decisions, "reason": reason, "outcome": outcome}
+    )
 
 
 def with_runs(
@@ -88,26 +113,39 @@ def worded(verdict: Verdict, event: Event, *, found: Found | None, head: str | N
         found: How the delivery was found, if it did not come by itself.
         head: The commit the branch or tag is at by now, where that is known.
     """
-    reason = verdict.reason
+    reason, schedules = verdict.reason, verdict.schedules
     if found is not None:
         reason = f"{found.sentence[0].upper()}{found.sentence[1:]}. {reason}"
     if head is not None and head != event.sha:
         name = event.tag or event.branch
         reason = f"{reason} By now {name} is at {head[:12]}."
-    return verdict.model_copy(update={"reason": reason})
+        schedules = None  # the newer commit says what holds
+    return verdict.model_copy(update={"reason": reason, "schedules": schedules})
 
 
-def asked_for(repository: RepositoryRow, found: Resolved, by: str) -> Event:
+def asked_for(
+    repository: RepositoryRow, found: Resolved, by: str, inputs: Mapping[str, str]
+) -> Event:
     """What a person asks for, as an event."""
+    event = _at(EventKind.MANUAL, repository, found)
+    return event.model_copy(update={"actor": by, "inputs": dict(inputs)})
+
+
+def of_time(repository: RepositoryRow, found: Resolved, slot: Slot) -> Event:
+    """A time that has come, as an event of the default branch's head."""
+    event = _at(EventKind.SCHEDULE, repository, found)
+    return event.model_copy(update={"slot": slot})
+
+
+def _at(kind: EventKind, repository: RepositoryRow, found: Resolved) -> Event:
     return Event(
-        kind=EventKind.MANUAL,
+        kind=kind,
         repository=repository.full_name,
         sha=found.sha,
         ref=found.ref,
         branch=found.branch,
         tag=found.tag,
         default_branch=repository.default_branch,
-        actor=by,
     )
 
 

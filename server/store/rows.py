@@ -7,7 +7,8 @@ from typing import Any
 
 from pydantic import AwareDatetime
 
-from pipelines.events import Event
+from pipelines.definition.fields import Missed
+from pipelines.events import Event, EventKind
 from pipelines.plan import Plan
 from pipelines.problems import Problem
 from pipelines.progress import Outcome, State
@@ -94,6 +95,8 @@ class PipelineDecision(Value):
     conditions: tuple[Any, ...] = ()
     problems: tuple[Problem, ...] = ()
     run: int | None = None
+    refused: bool = False
+    """Whether the person who asked for it has to ask otherwise."""
 
 
 class DecisionRow(Value):
@@ -363,6 +366,49 @@ class TokenRow(Value):
     last_used_at: AwareDatetime | None
 
 
+class Bounds(Value):
+    """Where a secret may go; nothing named means anywhere."""
+
+    events: tuple[EventKind, ...] = ()
+    branches: tuple[str, ...] = ()
+    """Patterns of the branch pushed to; with one, nothing but a push to such a branch has it."""
+    steps: tuple[str, ...] = ()
+    """Patterns of steps' keys: `test.release`, `push.*`."""
+
+
+class NewSecret(Bounds):
+    """A secret to store, sealed."""
+
+    repository: int | None
+    """None: the server's own, for every repository."""
+    name: str
+    key: str
+    """The id of the key it is sealed with."""
+    sealed: bytes
+    changed_by: str
+
+
+class SealedSecret(NewSecret):
+    """A stored secret, sealed."""
+
+    id: int
+    created_at: AwareDatetime
+    changed_at: AwareDatetime
+
+
+class SecretRow(Bounds):
+    """A stored secret, without what it holds."""
+
+    id: int
+    repository: int | None
+    host: str | None
+    full_name: str | None
+    name: str
+    changed_by: str
+    created_at: AwareDatetime
+    changed_at: AwareDatetime
+
+
 class TallyRow(Value):
     """How often something has happened, over all restarts."""
 
@@ -371,3 +417,23 @@ class TallyRow(Value):
     last_at: AwareDatetime
     note: str
     """What the last time was about, in words; often empty."""
+
+
+class NewSchedule(Value):
+    """A schedule that a pipeline file on the default branch names."""
+
+    file: str
+    pipeline: str
+    cron: str
+    timezone: str
+    missed: Missed
+    next_at: AwareDatetime
+
+
+class ScheduleRow(NewSchedule):
+    """A stored schedule."""
+
+    id: int
+    repository: int
+    host: str
+    full_name: str

@@ -20,6 +20,7 @@ from sqlalchemy import (
     Table,
     Text,
     UniqueConstraint,
+    func,
 )
 from sqlalchemy.types import TypeDecorator
 
@@ -274,4 +275,42 @@ upgrades = Table(
     Column("revision", String(32), primary_key=True),
     Column("version", Text, nullable=False),
     Column("at", Instant, nullable=False),
+)
+
+timetable = Table(
+    "timetable",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("repository", Integer, ForeignKey("repositories.id"), nullable=False),
+    Column("file", Text, nullable=False),
+    Column("pipeline", String(100), nullable=False),
+    Column("cron", Text, nullable=False),
+    Column("timezone", String(100), nullable=False),
+    Column("missed", String(20), nullable=False),
+    Column("next_at", Instant, nullable=False),
+    UniqueConstraint("repository", "file", "cron", "timezone"),
+    Index(None, "next_at"),
+)
+
+secrets = Table(
+    "secrets",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("repository", Integer, ForeignKey("repositories.id")),
+    Column("name", String(63), nullable=False),
+    Column("key", String(12), nullable=False),
+    Column("sealed", LargeBinary, nullable=False),
+    Column("events", JSON, nullable=False),
+    Column("branches", JSON, nullable=False),
+    Column("steps", JSON, nullable=False),
+    Column("changed_by", Text, nullable=False),
+    Column("created_at", Instant, nullable=False),
+    Column("changed_at", Instant, nullable=False),
+)
+# Two NULLs are not equal in a unique index, and the server's own secrets have no repository.
+Index(
+    "uq_secrets_scope_name",
+    func.coalesce(secrets.c.repository, 0),
+    secrets.c.name,
+    unique=True,
 )

@@ -17,7 +17,7 @@ from starlette.types import Receive, Scope, Send
 
 from pipelines.problems import LadingError
 from pipelines.progress import State
-from server.actions import Actions, ConflictError, NotFoundError
+from server.actions import Actions, ConflictError, InputsError, NotFoundError
 from server.auth import Gate, Grant, Need, NotPermittedError
 from server.clock import Clock
 from server.logs import LogStore
@@ -46,6 +46,7 @@ HEADERS = {
 _STATUSES: tuple[tuple[type[LadingError], int], ...] = (
     (NotFoundError, 404),
     (ConflictError, 409),
+    (InputsError, 422),
     (NotPermittedError, 401),
     (ForeignOriginError, 403),
     (FormError, 400),

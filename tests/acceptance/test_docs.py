@@ -285,5 +285,27 @@ def test_the_first_pipeline_runs_as_its_page_shows_it(
         ]
 
 
+def test_what_the_commands_show_is_what_the_page_says(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    page = PAGES["docs/how-to/write-a-pipeline.md"]
+    (broken,) = [block for block in page.blocks if block.info == "yaml problem"]
+    (explained,) = [block for block in page.of("yaml") if "name: web" in block.text]
+    _, linted, not_started, started = [block.text for block in page.blocks if not block.info]
+    subprocess.run(["git", "init", "--quiet", "--initial-branch=main", tmp_path], check=True)
+    monkeypatch.chdir(tmp_path)
+
+    def shown(text: str, *arguments: str) -> str:
+        (tmp_path / SINGLE_FILE).write_text(text, encoding="utf-8")
+        monkeypatch.setattr("sys.argv", ["lading", *arguments])
+        with pytest.raises(SystemExit):
+            cli.main()
+        return capsys.readouterr().out
+
+    assert shown(broken.text, "lint") == linted
+    assert shown(explained.text, "explain", "--branch", "dev") == not_started
+    assert shown(explained.text, "explain", "--tag", "v1.2.3") == started
+
+
 def test_events_that_the_documentation_names_are_those_there_are() -> None:
-    assert {"push", "pull_request", "tag", "manual"} == set(EventKind)
+    assert {"push", "pull_request", "tag", "schedule", "manual"} == set(EventKind)

@@ -97,7 +97,9 @@ class Desk:
         """The run that a person asks for now."""
         self.house.clock.forward(seconds=1)
         decision = self.runner.run(
-            self.intake.start(repository="acme/web", ref=ref, by="ada", host=None, pipeline=None)
+            self.intake.start(
+                repository="acme/web", ref=ref, by="ada", host=None, pipeline=None, inputs={}
+            )
         )
         (started,) = decision.pipelines
         assert started.run is not None

@@ -10,11 +10,13 @@ from pathlib import Path
 import pytest
 from sqlalchemy.engine import Connection
 
+from pipelines.plan import Plan
 from pipelines.progress import State
+from pipelines.redaction import StepSecrets
 from pipelines.testing import ScriptedExecutor
 from server.mirrors import Mirrors
 from server.store import runs
-from server.store.rows import AttemptRow
+from server.store.rows import AttemptRow, RunRow
 from server.worker import Worker
 from tests.builders import House
 
@@ -32,6 +34,9 @@ def worker(house: House, tmp_path: Path) -> Worker:
     async def no_leftovers() -> None:
         """There is no engine to leave anything on."""
 
+    async def no_secrets(_run: RunRow, _plan: Plan) -> StepSecrets:
+        return StepSecrets()
+
     def executor(**_: object) -> ScriptedExecutor:
         raise AssertionError("an attempt was begun")
 
@@ -45,6 +50,7 @@ def worker(house: House, tmp_path: Path) -> Worker:
         parallel_steps=2,
         grace=1.0,
         make_executor=executor,
+        secrets=no_secrets,
         remove_leftovers=no_leftovers,
         tell=lambda: None,
         run_url=str,

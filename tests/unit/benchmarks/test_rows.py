@@ -7,6 +7,7 @@ from benchmarks.processes import BrokenError
 from benchmarks.rows.burst import pipeline
 from benchmarks.rows.latency import chain
 from benchmarks.rows.webhooks import CONNECTIONS, Load, as_lua, check_stored
+from benchmarks.rows.writing import LINES, long_pipeline
 from pipelines.parsing import parse
 from tests.doubles import Delivery
 
@@ -62,3 +63,10 @@ def test_a_row_that_is_not_there_is_refused_before_anything_is_started(
 
     assert ended.value.code == 2
     assert "webhooks" in capsys.readouterr().err
+
+
+def test_the_long_pipeline_is_as_long_as_it_says_and_valid() -> None:
+    text = long_pipeline()
+
+    assert len(text.splitlines()) == LINES
+    assert parse(text, ".lading.yml").problems == ()

@@ -1,8 +1,10 @@
 from __future__ import annotations
 
+from datetime import UTC, datetime
+
 import pytest
 
-from pipelines.events import Event
+from pipelines.events import Event, EventKind, Slot
 from pipelines.matching import Changed, decide, left_out, needs_changes
 from tests.unit.pipelines.building import MANUAL, PULL, PUSH, TAG, defined, push_to, tagged
 
@@ -169,3 +171,31 @@ def test_a_strangers_long_name_is_cut_in_the_reason() -> None:
 
 def test_a_step_without_when_is_not_left_out() -> None:
     assert left_out(None, PUSH, None) is None
+
+
+NIGHTLY = '{event: schedule, cron: "0 3 * * *", timezone: Europe/Berlin}'
+
+
+def slot(cron: str = "0 3 * * *", timezone: str = "Europe/Berlin") -> Event:
+    at = datetime(2026, 5, 4, 1, tzinfo=UTC)
+    found = Slot(file=".lading.yml", cron=cron, timezone=timezone, at=at)
+    return PUSH.model_copy(update={"kind": EventKind.SCHEDULE, "slot": found, "before": None})
+
+
+def test_a_schedule_starts_the_entry_that_names_it() -> None:
+    assert reason(f"[{{event: push}}, {NIGHTLY}]", slot()) == (
+        "Run: `when` entry 2: event schedule matches; "
+        "cron 0 3 * * * in Europe/Berlin, for 2026-05-04 03:00."
+    )
+
+
+def test_a_schedule_starts_no_entry_that_names_another_time() -> None:
+    assert not starts(NIGHTLY, slot(cron="0 4 * * *"))
+    assert not starts(NIGHTLY, slot(timezone="UTC"))
+    assert not starts("{branch: main}", slot())
+
+
+def test_a_time_of_a_schedule_is_one_happening_whatever_commit_it_finds() -> None:
+    moved = slot().model_copy(update={"sha": "e" * 40})
+    assert moved.key == slot().key
+    assert slot(cron="0 4 * * *").key != slot().key

@@ -232,8 +232,75 @@ def test_a_problem_names_the_file() -> None:
             "1:22 P028 unknown placeholder `${brunch}`: did you mean `branch`?",
         ),
         ("deploy: {}", "1:1 P011 `deploy` is not supported yet: take it out"),
-        ("when: {cron: x}", "1:8 P011 `cron` is not supported yet: take it out"),
-        ("when: {event: schedule}", "1:15 P011 event `schedule` is not supported yet: take it out"),
+        (
+            "when: {event: schedule, cron: x}",
+            (
+                "1:31 P056 `x` does not have crontab's five fields: minute, hour, day of month, "
+                'month, day of week: `"0 3 * * *"` is 03:00 every day'
+            ),
+        ),
+        (
+            "when: {event: schedule, cron: '* * * * *'}",
+            (
+                "1:31 P056 `* * * * *` comes more often than every 5 minutes: minute, hour, day of "
+                'month, month, day of week: `"0 3 * * *"` is 03:00 every day'
+            ),
+        ),
+        (
+            "when: {event: schedule, cron: '0 0 31 2 *'}",
+            (
+                "1:31 P056 `0 0 31 2 *`: bad day-of-month: minute, hour, day of month, month, day "
+                'of week: `"0 3 * * *"` is 03:00 every day'
+            ),
+        ),
+        (
+            "when: {event: schedule}",
+            '1:1 P060 `event: schedule` has no `cron`: `cron: "0 3 * * *"`',
+        ),
+        (
+            "when: {cron: '0 3 * * *'}",
+            (
+                "1:1 P060 `cron` goes with `event: schedule` alone: "
+                "give the schedule an entry of its own"
+            ),
+        ),
+        (
+            "when: {event: schedule, cron: '0 3 * * *', timezone: Mars}",
+            "1:54 P057 `Mars` is no time zone: a name like `Europe/Berlin`",
+        ),
+        (
+            "when: {event: schedule, cron: '0 3 * * *', missed: lates}",
+            "1:52 P058 unknown word for missed times `lates`: did you mean `latest`?",
+        ),
+        (
+            "when: {event: push, inputs: {a: {}}}",
+            (
+                "1:1 P060 `inputs` go with `event: manual`: "
+                "give the inputs an entry with `event: manual`"
+            ),
+        ),
+        (
+            "when: {event: manual, inputs: {a: {type: bool}}}",
+            "1:42 P058 unknown type of an input `bool`: did you mean `boolean`?",
+        ),
+        (
+            "when: {event: manual, inputs: {a: {type: choice}}}",
+            (
+                "1:32 P059 `options` and the type `choice` go together: "
+                "`{type: choice, options: [smoke, full]}`"
+            ),
+        ),
+        (
+            "when: {event: manual, inputs: {a: {type: number, default: x}}}",
+            "1:32 P059 the default `x` is no number: give one that fits",
+        ),
+        (
+            "test: {a: {image: 'b:${inputs.c}', commands: d}}",
+            (
+                "1:19 P028 unknown placeholder `${inputs.c}`: "
+                "name it in `when: {event: manual, inputs: …}`"
+            ),
+        ),
         (
             "when: {event: [push, pul_request]}",
             ("1:22 P021 unknown event `pul_request`: did you mean `pull_request`?"),
@@ -244,7 +311,7 @@ def test_a_problem_names_the_file() -> None:
         ),
         (
             "when: {event: xyz}",
-            "1:15 P021 unknown event `xyz`: one of push, pull_request, tag, manual",
+            "1:15 P021 unknown event `xyz`: one of push, pull_request, tag, schedule, manual",
         ),
         ("when: {event: {a: b}}", "1:8 P013 `when.event` is keys: it wants a list"),
         ("when: []", "1:1 P014 `when` is an empty list: add an entry, or take it out"),
@@ -269,7 +336,10 @@ def test_a_problem_names_the_file() -> None:
             ),
         ),
         ("env: {1x: x}", "1:7 P023 `1x` cannot be a variable's name: letters, digits, `_`"),
-        ("env: {A: {from_secret: x}}", "1:7 P011 `from_secret` is not supported yet: take it out"),
+        (
+            "env: {A: {from_secret: x}}",
+            "1:7 P062 a secret for every step: name it in the `env` of each step that needs it",
+        ),
         ("env: {A: [x]}", "1:7 P013 `env.A` is a list: it wants a text"),
         ("env: [A]", "1:1 P013 `env` is a list: it wants keys and values"),
         ("timeout:", "1:1 P014 `timeout` is empty: it wants a duration like `30m`"),
@@ -323,7 +393,10 @@ def test_a_problem_names_the_file() -> None:
         ),
         (
             "build: {x: {args: {A: '${matrix.b}'}}}",
-            "1:23 P011 `${matrix.b}` is not supported yet: take it out",
+            (
+                "1:23 P028 unknown placeholder `${matrix.b}`: there are ${branch}, ${tag}, ${sha}, "
+                "${short_sha}, ${run}"
+            ),
         ),
         ("build: {x: [a]}", "1:9 P013 `build.x` is a list: it wants keys and values"),
         ("build:", "1:1 P014 `build` is empty: it wants keys and values"),
@@ -344,7 +417,67 @@ def test_a_mistake_is_told_with_its_place_and_what_would_be_right(text: str, tol
         ("{commands: [a, ~]}", "3:24 P014 `test.unit.commands` is empty: it wants a text"),
         ("{commands: ['']}", "3:21 P014 the command is empty: None"),
         ("{commands: a, services: {}}", "3:23 P011 `services` is not supported yet: take it out"),
-        ("{commands: a, matrix: {}}", "3:23 P011 `matrix` is not supported yet: take it out"),
+        (
+            "{commands: a, matrix: {}}",
+            '3:23 P014 the matrix is empty: `matrix: {python: ["3.12", "3.13"]}`',
+        ),
+        (
+            "{commands: a, matrix: {a: [1, 1]}}",
+            "3:32 P053 `1` stands twice in one matrix key: take one out",
+        ),
+        (
+            "{commands: a, matrix: {a: 'x y'}}",
+            (
+                "3:35 P053 `x y` cannot be a matrix value: letters, digits, `.`, `_`, `+` and `-`, "
+                "at most 24: it becomes part of a name"
+            ),
+        ),
+        (
+            "{commands: a, matrix: {A: [1]}}",
+            (
+                "3:32 P053 `A` cannot be a key here: lower-case letters, digits and `_`, at most "
+                "32, a letter first"
+            ),
+        ),
+        (
+            "{commands: a, matrix: {a: [1]}, image: 'b:${matrix.c}'}",
+            "3:48 P028 unknown placeholder `${matrix.c}`: there are ${matrix.a}",
+        ),
+        (
+            "{commands: a, image: 'b:${matrix.c}'}",
+            "3:30 P028 unknown placeholder `${matrix.c}`: add a `matrix` to the step",
+        ),
+        (
+            "{commands: a, allow_failure: yes}",
+            "3:38 P036 `yes` is neither `true` nor `false`: write one of the two",
+        ),
+        (
+            "{commands: a, resources: {memory: 1}}",
+            "3:43 P050 '1' is no size; write one like 512MiB or 2GiB: None",
+        ),
+        (
+            "{commands: a, resources: {cpus: none}}",
+            "3:41 P051 `none` is no number of CPUs: write it like `2` or `0.5`",
+        ),
+        (
+            "{commands: a, resources: {cpu: 1}}",
+            "3:35 P010 unknown key `cpu`: did you mean `cpus`?",
+        ),
+        (
+            "{commands: a, env: {A: {from_secret: Big Name}}}",
+            (
+                "3:46 P061 `Big Name` cannot be a secret's name: lower-case letters, digits and "
+                "`_`, at most 63, a letter first"
+            ),
+        ),
+        (
+            "{commands: a, env: {A: {from_secret: b, or: c}}}",
+            "3:49 P010 unknown key `or`: known here: from_secret",
+        ),
+        (
+            "{commands: a, when: {status: always}}",
+            "3:38 P054 unknown status `always`: `[success, failure]` is both",
+        ),
         (
             "{commands: a, privileged: on}",
             ("3:23 P010 unknown key `privileged`: steps never reach the machine they run on"),
@@ -382,7 +515,7 @@ def test_a_mistake_is_told_with_its_place_and_what_would_be_right(text: str, tol
         ("{commands: a, needs: }", "3:23 P014 `test.unit.needs` is empty: it wants a list"),
         (
             "{commands: a, image: }",
-            "3:23 P014 `test.unit.image` is empty: it wants keys and values",
+            "3:23 P014 `test.unit.image` is empty: it wants a text",
         ),
         (
             "{commands: a, needs: test.unit}",

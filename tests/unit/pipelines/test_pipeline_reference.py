@@ -62,5 +62,5 @@ def test_the_schema_is_a_schema_and_knows_the_language() -> None:
     }
     assert list(check.iter_errors(json.loads(json.dumps(good)))) == []
     assert not check.is_valid({"test": {"unit": {"script": "true"}}})
-    assert not check.is_valid({"when": {"event": "schedule"}})
+    assert not check.is_valid({"when": {"event": "merge_request"}})
     assert not check.is_valid({"concurrency": {"cancel_in_progress": "yes"}})

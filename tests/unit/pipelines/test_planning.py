@@ -1,12 +1,22 @@
 from __future__ import annotations
 
+import re
 import time
-from datetime import datetime, timedelta, timezone
+from datetime import UTC, datetime, timedelta, timezone
 
 import pytest
 
 from pipelines.events import Event
-from pipelines.plan import BuildWork, BuiltImageRef, CommandsWork, NamedImage, Plan, PushWork
+from pipelines.inputs import InputsInvalidError, refuse_unknown
+from pipelines.plan import (
+    BuildWork,
+    BuiltImageRef,
+    CommandsWork,
+    NamedImage,
+    Plan,
+    PushWork,
+    Resources,
+)
 from pipelines.planning import VARIABLES, PlanDefaults, bind, plan
 from pipelines.problems import DefinitionInvalidError
 from tests.unit.pipelines.building import (
@@ -203,14 +213,16 @@ def test_a_pull_request_and_a_tag_give_theirs() -> None:
 
 
 def test_every_variable_is_in_the_table_and_no_other() -> None:
+    text = (
+        "when: {event: [manual, push], inputs: {name: {default: x}}}\n"
+        "test: {a: {image: b, commands: c, matrix: {key: x}}}"
+    )
     given = {
         name
         for event in (PUSH, PULL, TAG)
-        for name in bind(planned("test: {a: {image: b, commands: c}}", event), run=1, attempt=1)
-        .steps[0]
-        .env
+        for name in bind(planned(text, event), run=1, attempt=1).steps[0].env
     }
-    assert given == set(VARIABLES)
+    assert given == {re.sub("[<>]", "", name) for name in VARIABLES}
 
 
 def test_a_steps_variables_go_over_the_pipelines() -> None:
@@ -332,6 +344,116 @@ def test_a_thousand_steps_are_planned_in_little_time() -> None:
 def test_a_plan_knows_its_steps_by_key() -> None:
     with pytest.raises(KeyError):
         planned(WHOLE).step("test.nope")
+
+
+MATRIX = """\
+test:
+  unit:
+    image: "python:${matrix.python}"
+    commands: a
+    matrix: {python: ["3.12", "3.13"], db: [15]}
+  more: {image: b, commands: c, needs: test.unit}
+push: {web: {to: ghcr.io/acme/web}}
+build: {web: }
+"""
+
+
+def test_a_matrix_becomes_a_step_for_each_combination() -> None:
+    made = planned(MATRIX)
+    unit = [step for step in made.steps if step.name.startswith("unit")]
+    assert [step.key for step in unit] == ["test.unit (3.12, 15)", "test.unit (3.13, 15)"]
+    assert [step.work.image for step in unit if isinstance(step.work, CommandsWork)] == [
+        NamedImage(name="python:3.12"),
+        NamedImage(name="python:3.13"),
+    ]
+    assert (unit[0].env["CI_MATRIX_PYTHON"], unit[0].env["CI_STEP"]) == ("3.12", "unit")
+
+
+def test_who_needs_a_matrix_waits_for_all_of_it() -> None:
+    both = ("test.unit (3.12, 15)", "test.unit (3.13, 15)")
+    made = needs(planned(MATRIX))
+    assert made["test.more"] == both
+    assert made["push.web"] == (*both, "test.more", "build.web")
+
+
+def test_a_matrix_that_its_when_leaves_out_is_left_out_in_every_combination() -> None:
+    text = MATRIX.replace("    commands: a\n", "    commands: a\n    when: {branch: other}\n")
+    assert set(planned(text).left_out) == {"test.unit (3.12, 15)", "test.unit (3.13, 15)"}
+
+
+def test_steps_say_after_which_ends_they_run() -> None:
+    text = """\
+test:
+  a: {image: b, commands: c}
+  b: {image: b, commands: c, when: {status: failure}}
+  c: {image: b, commands: c, when: [{status: [success, failure], branch: main}, {event: tag}]}
+"""
+    after = {step.name: (step.after_success, step.after_failure) for step in planned(text).steps}
+    assert after == {"a": (True, False), "b": (False, True), "c": (True, True)}
+    last = planned(text, tagged("v1")).steps[-1]
+    assert (last.after_success, last.after_failure) == (True, False)
+
+
+def test_a_step_that_asks_for_more_than_the_server_allows_is_a_problem() -> None:
+    definition = defined("test: {a: {image: b, commands: c, resources: {memory: 4GiB, cpus: 8}}}")
+    bounds = PlanDefaults(timeout=60, memory=2**31, cpus=2)
+    with pytest.raises(DefinitionInvalidError) as raised:
+        plan(definition, PUSH, committed_at=datetime.now(UTC), defaults=bounds)
+    assert [problem.message for problem in raised.value.problems] == [
+        "`test.a` asks for 4 GiB of memory; this server allows a step 2 GiB",
+        "`test.a` asks for 8 CPUs; this server allows a step 2",
+    ]
+
+
+def test_what_a_step_asks_for_within_bounds_stands_in_the_plan() -> None:
+    made = planned("test: {a: {image: b, commands: c, resources: {memory: 64MiB, cpus: 0.5}}}")
+    assert made.steps[0].resources == Resources(memory=2**26, cpus=0.5)
+
+
+ASKING = """\
+when: [{event: manual, inputs: {level: {type: choice, options: [smoke, full], default: smoke},
+  count: {type: number}}}, {event: push}]
+test: {a: {image: "b:${inputs.level}", commands: c}}
+"""
+
+
+def by_hand(**inputs: str) -> Event:
+    return MANUAL.model_copy(update={"inputs": inputs})
+
+
+def test_what_a_person_gave_reaches_steps_as_environment_and_in_place_of_placeholders() -> None:
+    made = planned(ASKING, by_hand(level="full", count="3")).steps[0]
+    assert isinstance(made.work, CommandsWork)
+    assert made.work.image == NamedImage(name="b:full")
+    assert (made.env["CI_INPUT_LEVEL"], made.env["CI_INPUT_COUNT"]) == ("full", "3")
+
+
+def test_without_a_person_an_input_has_its_default_or_nothing() -> None:
+    made = planned(ASKING, PUSH).steps[0]
+    assert made.env["CI_INPUT_LEVEL"] == "smoke"
+    assert "CI_INPUT_COUNT" not in made.env
+
+
+def test_every_input_that_does_not_fit_is_told() -> None:
+    with pytest.raises(InputsInvalidError) as raised:
+        planned(ASKING, by_hand(level="deep"))
+    assert raised.value.faults == (
+        "input `level` of default: `deep` is none of smoke, full",
+        "input `count` of default has no default: give it a value",
+    )
+
+
+def test_an_input_that_no_pipeline_takes_is_told() -> None:
+    with pytest.raises(InputsInvalidError, match="there is no input `lvl`: there are count, level"):
+        refuse_unknown([defined(ASKING)], {"lvl": "x"})
+
+
+def test_a_secret_stands_in_the_plan_by_its_name_and_hides_the_pipelines_own_variable() -> None:
+    text = "env: {A: x}\ntest: {a: {image: b, commands: c, env: {A: {from_secret: npm}, B: y}}}"
+    step = planned(text).steps[0]
+    assert step.secrets == {"A": "npm"}
+    assert "A" not in step.env
+    assert step.env["B"] == "y"
 
 
 @pytest.mark.parametrize(

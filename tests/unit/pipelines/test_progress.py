@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
+from pipelines.plan import Step
 from pipelines.progress import Fact, Outcome, Progress, State
 from tests.unit.pipelines.building import (
     after,
@@ -276,3 +277,74 @@ def test_whatever_comes_what_is_ready_and_doomed_is_what_the_steps_say(facts: li
     assert set(progress.doomed()) == lost
     fresh = Progress.model_validate_json(progress.model_dump_json())
     assert (fresh.ready(), set(fresh.doomed())) == (free, lost)
+
+
+def flagged(key: str, *needs: str, **flags: bool) -> Step:
+    return step(key, *needs).model_copy(update=flags)
+
+
+CLEANUP = plan_of(
+    step("test.unit"),
+    flagged("test.report", "test.unit", after_success=False, after_failure=True),
+    flagged("test.always", "test.unit", after_failure=True),
+    step("push.web", "test.unit", "test.report", "test.always"),
+)
+
+
+def cleanup(*facts: Fact) -> Progress:
+    return after(Progress.of(CLEANUP), *facts)
+
+
+def test_a_step_for_failures_runs_after_one_and_the_rest_is_skipped() -> None:
+    progress = cleanup(ended("test.unit", State.FAILURE))
+    assert progress.ready() == ("test.report", "test.always")
+    assert progress.doomed() == {"push.web": "skipped: test.unit failed"}
+
+
+def test_a_step_for_failures_is_skipped_where_nothing_failed_and_holds_nobody_up() -> None:
+    progress = cleanup(ended("test.unit"))
+    assert progress.ready() == ("test.always",)
+    assert progress.doomed() == {"test.report": "skipped: nothing it waits for failed"}
+    done = after(progress, ended("test.report", State.SKIPPED), ended("test.always"))
+    assert done.ready() == ("push.web",)
+
+
+def test_a_failed_run_stays_failed_though_its_steps_for_failures_pass() -> None:
+    progress = cleanup(
+        ended("test.unit", State.FAILURE),
+        ended("test.report"),
+        ended("test.always"),
+        ended("push.web", State.SKIPPED),
+    )
+    assert progress.state is State.FAILURE
+
+
+def test_a_step_for_failures_waits_for_a_need_that_is_itself_skipped() -> None:
+    plan = plan_of(
+        step("build.web"),
+        step("test.unit", "build.web"),
+        flagged("test.report", "test.unit", after_failure=True),
+    )
+    progress = after(Progress.of(plan), ended("build.web", State.FAILURE))
+    assert progress.ready() == ()
+    assert set(progress.doomed()) == {"test.unit"}
+    assert progress.apply(ended("test.unit", State.SKIPPED)).ready() == ("test.report",)
+
+
+MAY_FAIL = plan_of(flagged("test.lint", allow_failure=True), step("push.web", "test.lint"))
+
+
+def test_what_waits_for_a_step_that_may_fail_goes_on() -> None:
+    progress = after(Progress.of(MAY_FAIL), ended("test.lint", State.FAILURE))
+    assert progress.ready() == ("push.web",)
+
+
+def test_a_run_passes_though_a_step_that_may_fail_did() -> None:
+    progress = after(Progress.of(MAY_FAIL), ended("test.lint", State.FAILURE), ended("push.web"))
+    assert progress.state is State.SUCCESS
+    assert progress.sentence() == "1 step passed, 1 failed and may, in 0.0 s"
+
+
+def test_a_cancelled_step_that_may_fail_is_cancelled_all_the_same() -> None:
+    progress = after(Progress.of(MAY_FAIL), ended("test.lint", State.CANCELLED))
+    assert set(progress.doomed()) == {"push.web"}

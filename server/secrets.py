@@ -1,0 +1,162 @@
+"""Which secrets the steps of an attempt get, and keeping them."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable
+
+from sqlalchemy.engine import Connection
+
+from pipelines.events import Event, EventKind
+from pipelines.globs import Globs
+from pipelines.plan import Plan, Step
+from pipelines.problems import LadingError
+from pipelines.redaction import LEAST, StepSecrets
+from server.clock import Clock
+from server.store import Database
+from server.store import secrets as secret_verbs
+from server.store.rows import Bounds, NewSecret, RunRow, SealedSecret
+from server.vault import Vault, VaultError
+
+MAX_BYTES = 64 * 1024
+
+
+class SecretRefusedError(LadingError):
+    """A secret cannot be stored as it is."""
+
+
+class Secrets:
+    """Stored secrets, sealed with the vault's key."""
+
+    def __init__(self, *, database: Database, vault: Vault, clock: Clock) -> None:
+        self._database = database
+        self._vault = vault
+        self._clock = clock
+
+    async def of(self, run: RunRow, plan: Plan) -> StepSecrets:
+        """What each step of a run's plan gets.
+
+        Raises:
+            VaultError: The key file does not open what is stored.
+        """
+        names = {name for step in plan.steps for name in step.secrets.values()}
+        if not names:
+            return StepSecrets()
+        if run.event.from_fork:
+            return _refuse_all(plan, "a pull request from a fork gets no secrets")
+        sealed = await self._database.read(secret_verbs.sealed_secrets, run.repository, names)
+        return await asyncio.to_thread(
+            given, run.event, plan, sealed, self._vault, repository=run.full_name
+        )
+
+    def sealed(
+        self, *, repository: int | None, name: str, value: str, bounds: Bounds, by: str
+    ) -> NewSecret:
+        """A secret ready to be stored.
+
+        Raises:
+            SecretRefusedError: It is empty, too large, or holds what no variable can.
+            VaultError: The key file cannot be used.
+        """
+        if not value or "\0" in value or len(value.encode()) > MAX_BYTES:
+            raise SecretRefusedError(
+                f"a secret is a text of 1 to {MAX_BYTES} bytes without NUL: check what was given"
+            )
+        key, sealed = self._vault.seal(value)
+        return NewSecret(
+            repository=repository,
+            name=name,
+            key=key,
+            sealed=sealed,
+            changed_by=by,
+            **bounds.model_dump(include=set(Bounds.model_fields)),
+        )
+
+    async def set(
+        self, *, repository: int | None, name: str, value: str, bounds: Bounds, by: str
+    ) -> None:
+        """Store a secret; see `sealed`."""
+        new = self.sealed(repository=repository, name=name, value=value, bounds=bounds, by=by)
+        await self._database.write(secret_verbs.set_secret, new, at=self._clock())
+
+
+def is_hidden(value: str) -> bool:
+    """Whether a secret is long enough to be taken out of output."""
+    return len(value.strip().encode()) >= LEAST
+
+
+def refuse_lost_keys(conn: Connection, vault: Vault) -> None:
+    """See that the vault opens what is stored.
+
+    Raises:
+        VaultError: A key is missing.
+    """
+    lost = [key for key in secret_verbs.keys_in_use(conn) if not vault.holds(key)]
+    if lost:
+        raise VaultError(
+            f"{vault.path} does not hold the key {lost[0]} that secrets were sealed with: put the "
+            "key file back from where you keep it (it is not in backups of the database), or "
+            "remove the secrets with `lading secret remove` and set them anew"
+        )
+
+
+def rotate(conn: Connection, vault: Vault) -> int:
+    """Seal every secret with the newest key; how many."""
+    sealed = secret_verbs.every_sealed(conn)
+    for each in sealed:
+        key, text = vault.seal(vault.open(each.key, each.sealed))
+        secret_verbs.reseal(conn, each.id, key=key, sealed=text)
+    return len(sealed)
+
+
+def given(
+    event: Event, plan: Plan, sealed: Iterable[SealedSecret], vault: Vault, *, repository: str
+) -> StepSecrets:
+    """What each step gets of the secrets that its repository may have.
+
+    Args:
+        event: What happened; it decides with the secrets' bounds.
+        plan: Whose steps name secrets.
+        sealed: The server's before the repository's own, which win.
+        vault: Opens them.
+        repository: Its name, for people.
+    """
+    known = {secret.name: secret for secret in sealed}
+    values: dict[str, dict[str, str]] = {}
+    refused: dict[str, str] = {}
+    for step in plan.steps:
+        faults = [
+            fault
+            for name in dict.fromkeys(step.secrets.values())
+            if (fault := _refusal(event, step, name, known.get(name), repository))
+        ]
+        if faults:
+            refused[step.key] = f"{step.key} cannot run: {'; '.join(faults)}"
+        elif step.secrets:
+            opened = {
+                variable: vault.open(known[name].key, known[name].sealed)
+                for variable, name in step.secrets.items()
+            }
+            values[step.key] = opened
+    return StepSecrets(values=values, refused=refused)
+
+
+def _refusal(
+    event: Event, step: Step, name: str, secret: SealedSecret | None, repository: str
+) -> str | None:
+    if secret is None:
+        return f"there is no secret {name}: `lading secret set {name} --repository {repository}`"
+    if secret.events and event.kind not in secret.events:
+        return f"secret {name} is for {', '.join(secret.events)}, this was {event.kind}"
+    if secret.branches:
+        pushed = event.branch if event.kind is not EventKind.PULL_REQUEST else None
+        if pushed is None or not Globs(secret.branches).match(pushed):
+            return f"secret {name} is for branch {', '.join(secret.branches)} alone"
+    if secret.steps and not Globs(secret.steps).match(step.key):
+        return f"secret {name} is for the steps {', '.join(secret.steps)} alone"
+    return None
+
+
+def _refuse_all(plan: Plan, why: str) -> StepSecrets:
+    named = [step for step in plan.steps if step.secrets]
+    return StepSecrets(refused={step.key: f"{step.key} cannot run: {why}" for step in named})
