@@ -146,12 +146,14 @@ def test_a_flood_that_the_engine_has_turned_over_while_nobody_was_there_is_told_
     docker_client: docker.DockerClient,
 ) -> None:
     script = "echo first; until [ -e go ]; do usleep 20000; done; seq 1 300000; echo last\n"
-    go = "sleep 2; touch go\n"
-    push(server, repository, side_by_side(busybox_image, unit=script, go=go))
+    push(server, repository, side_by_side(busybox_image, unit=script))
     wait_until(lambda: b"first" in stored(server, "test.unit"), "the step has begun", 30)
     server.kill()
+    (running,) = containers(server, docker_client, running=True)
+    went = docker_client.containers.get(running).exec_run(["touch", "go"])
+    assert went.exit_code == 0, went.output
     wait_until(
-        lambda: not containers(server, docker_client, running=True), "the steps have ended", 30
+        lambda: not containers(server, docker_client, running=True), "the step has ended", 30
     )
 
     server.start()
