@@ -20,7 +20,6 @@ from sqlalchemy import (
     Table,
     Text,
     UniqueConstraint,
-    func,
 )
 from sqlalchemy.types import TypeDecorator
 
@@ -306,11 +305,14 @@ secrets = Table(
     Column("changed_by", Text, nullable=False),
     Column("created_at", Instant, nullable=False),
     Column("changed_at", Instant, nullable=False),
+    UniqueConstraint("repository", "name"),
 )
 # Two NULLs are not equal in a unique index, and the server's own secrets have no repository.
+_OF_THE_SERVER = secrets.c.repository.is_(None)
 Index(
-    "uq_secrets_scope_name",
-    func.coalesce(secrets.c.repository, 0),
+    "uq_secrets_name_of_server",
     secrets.c.name,
     unique=True,
+    sqlite_where=_OF_THE_SERVER,
+    postgresql_where=_OF_THE_SERVER,
 )

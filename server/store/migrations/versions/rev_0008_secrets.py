@@ -53,10 +53,13 @@ def upgrade() -> None:
             ["repository"], ["repositories.id"], name=op.f("fk_secrets_repository")
         ),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_secrets")),
+        sa.UniqueConstraint("repository", "name", name=op.f("uq_secrets_repository_name")),
     )
     op.create_index(
-        "uq_secrets_scope_name",
+        "uq_secrets_name_of_server",
         "secrets",
-        [sa.text("coalesce(repository, 0)"), "name"],
+        ["name"],
         unique=True,
+        sqlite_where=sa.text("repository IS NULL"),
+        postgresql_where=sa.text("repository IS NULL"),
     )
