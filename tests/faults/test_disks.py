@@ -276,6 +276,9 @@ def test_a_full_disk_of_the_engine_fails_the_run_by_name_and_the_next_waits_for_
     assert ended.state is State.FAILURE
     assert ended.sentence.startswith("test.unit failed: a disk was full (No space left on device)")
 
+    # A run ends before its workspace is removed, which makes room again.
+    worker = engine_disk.server.lading.worker
+    wait_until(lambda: not worker.active, "the run's workspace is gone", 30)
     engine_disk.disk.fill()
     engine_disk.look()
     waiting = engine_disk.run_of(engine_disk.pushed("true"))
