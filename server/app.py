@@ -89,7 +89,8 @@ class Lading:
         self.board = Board()
         data = settings.server.data
         self.database = Database(settings.database_url)
-        self.database.run(refuse_lost_keys, Vault(settings.key_file))
+        vault = Vault(settings.key_file)
+        self.database.run(refuse_lost_keys, vault)
         self.delivery_ids = deliveries.DeliveryIds(self.database.run(deliveries.newest_id))
         self.logs = LogStore(data / "logs", limit=settings.worker.log_limit)
         self.hosts = make_hosts(settings)
@@ -103,7 +104,6 @@ class Lading:
         self.stopping = asyncio.Event()
         self.pressure = Pressure()
         self.reporting = Reporting(hosts=self.hosts, database=self.database, clock=clock.now)
-        self.board = Board()
         self.engine_watch = EngineWatch(
             answers=self.engine_answers,
             board=self.board,
@@ -111,9 +111,7 @@ class Lading:
             clock=clock.now,
             again=self._engine_is_back,
         )
-        self.secrets = Secrets(
-            database=self.database, vault=Vault(settings.key_file), clock=clock.now
-        )
+        self.secrets = Secrets(database=self.database, vault=vault, clock=clock.now)
         self.worker = self._worker()
         self.intake = Intake(
             hosts=self.hosts,
