@@ -23,13 +23,13 @@ Name = Annotated[str, Field(max_length=255)]
 class Answer(BaseModel):
     """A body that the API answers with."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", defer_build=True)
 
 
 class Query(BaseModel):
     """Parameters behind the `?`; an unknown one is an error, not silence."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", defer_build=True)
 
 
 class Page(Answer, Generic[T]):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -63,6 +64,9 @@ def serve(
     ] = None,
 ) -> None:
     """Serve webhooks, pages and the API, and run what is pushed, until SIGTERM or Ctrl-C."""
+    # structlog loads rich wherever it is installed, for tracebacks in colour that a server never
+    # prints: four megabytes, for as long as it serves.
+    sys.modules.setdefault("rich", None)  # type: ignore[arg-type]
     from server.cli.settings import read, with_port
 
     settings = with_port(read(config), port)

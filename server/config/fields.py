@@ -29,7 +29,7 @@ KEY_EXAMPLE = "whsec_" + base64.b64encode(b"an example that everyone knows  ").d
 class Section(BaseModel):
     """A table of the configuration file."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", defer_build=True)
 
 
 def fault(wrong: str, right: str) -> PydanticCustomError:

@@ -58,6 +58,7 @@ class Silence:
 class Place:
     """A server with one slot, and what it works with."""
 
+    test: str
     server: Running
     github: GitHubDouble
     git: GitServer
@@ -70,13 +71,17 @@ class Place:
 
     def start(self, definition: str, **files: str) -> int:
         """Push a definition; the run that it starts."""
-        sha = self.repository.pushed({".lading.yml": definition, **files})
+        # Two tests within a second would otherwise push one and the same commit, which runs once.
+        message = f"for {self.test}"
+        sha = self.repository.pushed({".lading.yml": definition, **files}, message)
         web = self.github.repositories["acme/web"]
         answer = self.server.deliver(
             "github", self.github.push_delivery(web, sha=sha, secret=SECRET)
         )
         assert answer.status_code == 202, answer.text
-        (pipeline,) = self.server.decision(answer.json()["delivery"]).pipelines
+        decision = self.server.decision(answer.json()["delivery"])
+        assert decision.pipelines, decision.reason
+        (pipeline,) = decision.pipelines
         assert pipeline.run is not None, pipeline.reason
         self.shas[pipeline.run] = sha
         return pipeline.run
@@ -144,12 +149,14 @@ def place(
     place_parts: tuple[Running, GitHubDouble, GitServer, Path, Silence],
     busybox_image: str,
     docker_client: docker.DockerClient,
+    request: pytest.FixtureRequest,
 ) -> Iterator[Place]:
     server, github, git, folder, silent = place_parts
     silent.called.clear()
     shutil.rmtree(folder / "acme")
     (folder / "acme").mkdir()
     yield Place(
+        test=request.node.name,
         server=server,
         github=github,
         git=git,
