@@ -10,6 +10,7 @@ from pipelines.definition import Definition
 from pipelines.definition.fields import Missed
 from pipelines.events import Event, EventKind
 from pipelines.inputs import InputsInvalidError, refuse_unknown
+from pipelines.linting import name_taken, not_read
 from pipelines.matching import decide, needs_changes
 from pipelines.parsing import default_name, parse
 from pipelines.planning import PlanDefaults, plan
@@ -71,11 +72,12 @@ def read_pipelines(
 
 
 def _refused(file: str, why: str) -> ReadPipeline:
-    problem = Problem(
-        code="P091", message=f"the file {why}", hint="make it a plain file", file=file
-    )
     return ReadPipeline(
-        file=file, text="", name=default_name(file), definition=None, problems=(problem,)
+        file=file,
+        text="",
+        name=default_name(file),
+        definition=None,
+        problems=(not_read(file, why),),
     )
 
 
@@ -244,12 +246,7 @@ def _refuse_same_names(
         if first == decision.file or run is None:
             result.append((decision, run))
             continue
-        problem = Problem(
-            code="P090",
-            message=f"the name '{decision.pipeline}' is taken by {first}",
-            hint="give one of the two another `name`",
-            file=decision.file,
-        )
+        problem = name_taken(decision.file, decision.pipeline, first)
         own = f"{decision.pipeline}-{default_name(decision.file)}"
         pipeline = ReadPipeline(
             file=decision.file,
