@@ -174,9 +174,19 @@ def _where(owner: _Place) -> str:
         return "step_when" if place != "pipeline" else "input" if "inputs" in within else "when"
     if within and within[0] == "resources":
         return "resources"
+    if within and within[0] == "services":
+        return _INSIDE_SERVICE.get(str(within[2]), "service") if len(within) > _OWN else "service"
     if within and within[0] == "env":
         return "secret"
+    if within and within[0] == "cache":
+        return "cache"
     return "image" if within and within[0] == "image" else place
+
+
+_INSIDE_SERVICE = {"ready": "ready", "env": "secret"}
+"""What the keys below a service's own keys belong to."""
+_OWN = 2
+"""Parts of a path to a service: `services` and its name."""
 
 
 def _named(place: _Place) -> Sequence[str]:
