@@ -194,9 +194,9 @@ def keys(place: str) -> list[str]:
     return [info.alias or name for name, info in PLACES[place].model_fields.items()]
 
 
-def meant(key: str) -> str | None:
+def meant(place: str, key: str) -> str | None:
     """Our key, where another system's word is all that is wrong with it."""
-    taught = FOREIGN.get(key, "")
+    taught = (FOREIGN | FOREIGN_IN.get(place, {})).get(key, "")
     return taught.removeprefix(_HERE).rstrip("`") if taught.startswith(_HERE) else None
 
 
