@@ -10,6 +10,7 @@ from datetime import datetime
 from functools import partial
 from typing import Any
 
+from pipelines.crashing import reach
 from pipelines.durations import format_duration
 from pipelines.endings import timed_out
 from pipelines.executor import OWN, Executor, Output
@@ -332,6 +333,7 @@ class _Drive:
             )
             # Were that not stored, what a later process finds might be taken for the next try.
             await asyncio.shield(self._tell(failed))
+            reach("steps.retried")
             await self._executor.discard(step.key)
             self._again.add(step.key)
             if self._halted is not None:
