@@ -72,6 +72,10 @@ def _key(text: str) -> str:
     if len(text) > MAX_CACHE_KEY or not text.isprintable():
         hint = f"one line of at most {MAX_CACHE_KEY} characters"
         raise f.failed("P082", f"`{f.shown(text)}` cannot be a cache's key", hint)
+    plain = placeholders.fill(text, dict.fromkeys(placeholders.names(text), "")) or ""
+    if "$" in plain:
+        hint = "placeholders are written `${branch}`; the reference lists them"
+        raise f.failed("P082", f"`{f.shown(text)}` holds a variable, which is not looked up", hint)
     names = placeholders.names(f.with_placeholders(text, matrix=True))
     for name in ("run", "sha", "short_sha"):
         if name in names:
@@ -82,6 +86,9 @@ def _key(text: str) -> str:
 
 
 def _folder(text: str) -> str:
+    if text.startswith("~") or "$" in text:
+        hint = "only files below the workspace are kept: point the tool there"
+        raise f.failed("P083", f"`{f.shown(text)}` is not looked up", hint)
     if text in (".", ".git") or text.startswith(".git/"):
         hint = "name the folder that the tool keeps its files in, like `.cache`"
         raise f.failed("P083", f"`{f.shown(text)}` cannot be kept", hint)

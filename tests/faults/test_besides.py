@@ -23,7 +23,7 @@ RETRIED = """\
 test:
   unit:
     image: IMAGE
-    commands: [echo tried, test -e again || { touch again; exit 3; }]
+    commands: [echo tried, "test -e again || { touch again; exit 3; }"]
     retry: 2
 """
 CACHED = """\
@@ -100,7 +100,7 @@ def test_a_failed_try_counts_after_a_restart_and_its_container_is_nobodys(stage:
 
 
 def test_a_step_whose_second_try_runs_is_followed_with_each_line_once(stage: Stage) -> None:
-    second = RETRIED.replace("exit 3; }]", 'exit 3; }, "sleep 2", echo last]')
+    second = RETRIED.replace('exit 3; }"]', 'exit 3; }", "sleep 2", echo last]')
     stage.server.start(crash_at="engine.running:2")
     pushed(stage, second)
     stage.server.crashed()
