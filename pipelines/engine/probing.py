@@ -9,7 +9,7 @@ from pipelines.plan import Ready
 NO_SHELL = (126, 127)
 """How the engine tells that a container has not the program that was to be run in it."""
 
-_LISTENS = """\
+LISTENS = """\
 while :; do
   for table in /proc/net/tcp /proc/net/tcp6; do
     [ -r "$table" ] || continue
@@ -38,7 +38,7 @@ def probe(engine: Engine, container: str, wanted: Ready) -> int:
     Returns:
         0: it is; one of `NO_SHELL`: nobody can ask; else the container has ended.
     """
-    script, argument = _LISTENS, f"{wanted.port or 0:04X}"
+    script, argument = LISTENS, f"{wanted.port or 0:04X}"
     if wanted.command is not None:
         script, argument = _SAYS_SO, wanted.command
     client = engine.streams
