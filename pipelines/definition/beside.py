@@ -101,6 +101,8 @@ def _folders(value: tuple[str, ...]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(value))
 
 
+_Words = str | float | bool
+
 ServiceName = Annotated[str, AfterValidator(_service)]
 NamedServices = BeforeValidator(_services)
 Port = Annotated[
@@ -110,7 +112,7 @@ Port = Annotated[
 Probe = Annotated[str, AfterValidator(_probe)]
 Arguments = Annotated[
     tuple[f.Text, ...],
-    BeforeValidator(f.listed, json_schema_input_type=str | list[str]),
+    BeforeValidator(f.listed, json_schema_input_type=_Words | list[_Words]),
 ]
 Tries = Annotated[
     int,
