@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TypeVar
 
-from docker.errors import APIError
+from docker.errors import APIError, NotFound
 
 from pipelines.crashing import reach
 from pipelines.engine.attaching import Prepared, begins, image_of
@@ -306,9 +306,11 @@ class EngineExecutor:
         besides = self._beside(step)
         if besides is None:
             return await running_step.outcome()
+        image = ""  # of a container that is gone, which its outcome will say
+        with contextlib.suppress(NotFound):
+            image = await self._engine.call(image_of, self._engine.client, self._found[step.key])
         await besides.find(output)
         outcome = await running_step.outcome()
-        image = await self._engine.call(image_of, self._engine.client, self._found[step.key])
         return await besides.after(outcome, self._session(output, active), image)
 
     def _beside(self, step: Step) -> Besides | None:

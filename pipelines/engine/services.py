@@ -191,18 +191,30 @@ class StepServices:
                 return await self._failed(name, f"ended ({_how(ended.result())})")
             if not watched.done():
                 return await self._failed(name, unready(wanted))
-            code = watched.result()
+            code = await self._answer(watched, container)
         finally:
             watched.cancel()
         session.interruption.check()
         if code == 0:
             session.say(f"[lading] service {name} is ready")
             return None
-        if code in NO_SHELL:
-            why = "could not be asked whether it is ready: its image has no `sh`; leave `ready` out"
-            return Outcome(state=State.FAILURE, message=f"service {name} {why}")
         # Whoever asks is ended with the service; its own end may be told a moment later.
-        return await self._failed(name, "ended before it was ready")
+        how = await self._engine.call(self._exit_code, container)
+        if how is not None:
+            return await self._failed(name, f"ended ({_how(how)})")
+        why = "could not be asked whether it is ready"
+        if code in NO_SHELL:
+            why += ": its image has no `sh`; leave `ready` out"
+        return Outcome(state=State.FAILURE, message=f"service {name} {why}")
+
+    async def _answer(self, watched: asyncio.Future[int], container: str) -> int:
+        """What came of asking; not 0 also where there was nobody to be asked any more."""
+        try:
+            return watched.result()
+        except APIError:
+            if await self._engine.call(self._exit_code, container) is None:
+                raise
+            return -1
 
     async def _failed(self, name: str, why: str) -> Outcome:
         said = await self._engine.call(self._said, name)
