@@ -9,12 +9,11 @@ from __future__ import annotations
 import itertools
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
+from functools import partial
 
-from pipelines import inputs, placeholders, references
-from pipelines.caching import Scopes, scopes
-from pipelines.definition import models
+from pipelines import besides, inputs, placeholders, references
 from pipelines.definition.fields import End
-from pipelines.definition.models import Definition, FromBuild, FromSecret, Push, StepWhen, Test
+from pipelines.definition.models import Definition, FromBuild, Push, StepWhen, Test
 from pipelines.durations import format_size
 from pipelines.events import Event, EventKind
 from pipelines.matching import Changed, ends, left_out
@@ -22,16 +21,13 @@ from pipelines.ordering import Order, Place
 from pipelines.plan import (
     BuildWork,
     BuiltImageRef,
-    Cache,
     CommandsWork,
     Group,
     ImageRef,
     NamedImage,
     Plan,
     PushWork,
-    Ready,
     Resources,
-    Service,
     Stage,
     Step,
     Work,
@@ -243,13 +239,13 @@ class _Planner:
         work = CommandsWork(
             image=image,
             commands=test.commands,
-            services=tuple(self._services(variant, test)),
-            cache=self._cache(variant, test),
+            services=tuple(besides.services(test, partial(self._image_name, variant, test))),
+            cache=besides.cache(test.cache, self._event, {**self._raw, **variant.placeholders}),
         )
         step = self._step(Stage.TEST, variant.name, test.timeout, work)
         own = {"CI_STAGE": step.stage.value, "CI_STEP": name}
         own |= {f"CI_MATRIX_{axis.upper()}": value for axis, value in variant.values.items()}
-        texts, secrets = _parted(test.env)
+        texts, secrets = besides.parted(test.env)
         common = {k: text for k, text in self._definition.env.items() if k not in secrets}
         return step.model_copy(
             update={
@@ -304,29 +300,6 @@ class _Planner:
             self._problems.append(_no_image(variant.name, written, self._event, service))
         return written
 
-    def _services(self, variant: _Variant, test: Test) -> Iterator[Service]:
-        for name, service in test.services.items():
-            env, secrets = _parted(service.env)
-            yield Service(
-                name=name,
-                image=self._image_name(variant, test, service.image, name),
-                args=service.args,
-                env=env,
-                secrets=secrets,
-                ready=_ready(service.ready),
-            )
-
-    def _cache(self, variant: _Variant, test: Test) -> Cache | None:
-        asked = test.cache
-        if asked is None:
-            return None
-        key = placeholders.fill(asked.key, {**self._raw, **variant.placeholders})
-        found = scopes(self._event)
-        if key is None:
-            kind = self._event.kind.replace("_", " ")
-            found = Scopes(reads=(), writes=None, refusal=f"`{asked.key}` is no key for a {kind}")
-        return Cache(key=key or asked.key, paths=asked.paths, **found.model_dump())
-
     def _argument(self, text: str) -> str:
         """A build argument with its placeholders; one without a value is the empty text."""
         values = {name: value or "" for name, value in self._raw.items()}
@@ -360,19 +333,6 @@ def _push_build(name: str, push: Push) -> str:
 def _numbered(text: str) -> str:
     """The text with the longest number a run may get, to see what it will be."""
     return text.replace(placeholders.RUN, "9" * 10)
-
-
-def _parted(env: Mapping[str, str | FromSecret]) -> tuple[dict[str, str], dict[str, str]]:
-    """The texts of an environment, and the names of its secrets."""
-    texts = {name: text for name, text in env.items() if isinstance(text, str)}
-    secrets = {name: text.from_secret for name, text in env.items() if isinstance(text, FromSecret)}
-    return texts, secrets
-
-
-def _ready(asked: models.Ready | None) -> Ready | None:
-    if asked is None:
-        return None
-    return Ready(port=asked.port, command=asked.command, within=asked.timeout)
 
 
 def _no_image(name: str, image: str, event: Event, service: str | None) -> Problem:
