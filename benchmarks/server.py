@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import json
 import os
 import socket
@@ -120,6 +121,17 @@ class Server:
             message = f"run {run} has {len(rows)} steps in the database, wanted one that has ended"
             raise BrokenError(message)
         return float(rows[0][0])
+
+    def step_gaps(self, run: int) -> list[float]:
+        """In a run whose steps stand in a row, the times from one's end to the next one's start."""
+        rows = self._query(
+            "SELECT started_at / 1e6, ended_at / 1e6 FROM steps WHERE run = ? ORDER BY position",
+            run,
+        )
+        if any(at is None for row in rows for at in row):
+            message = f"run {run} has steps in the database that were not run"
+            raise BrokenError(message)
+        return [start - end for (_, end), (start, _) in itertools.pairwise(rows)]
 
     def log_file(self, run: int, step: str) -> Path:
         """Where a step's output is kept, as bytes."""

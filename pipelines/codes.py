@@ -261,6 +261,41 @@ CODES: dict[str, Explanation] = {
         "it.",
         "Name it in the `env` of the steps that need it.",
     ),
+    "P080": _explain(
+        "bad service name",
+        "A step reaches its services by their names, so these are hosts' names: lower-case "
+        "letters, digits and `-`, 31 at most, with a letter first; `localhost` is the step itself.",
+        "Choose such a name.",
+    ),
+    "P081": _explain(
+        "bad readiness",
+        "`ready` says when a service may be used: either a TCP `port` from 1 to 65535 that it "
+        "listens on, or a `command` of at most 1000 characters that ends with 0.",
+        "Write one of the two.",
+    ),
+    "P082": _explain(
+        "bad cache key",
+        "A cache's key is one line of at most 100 characters that later runs have, too; `${run}`, "
+        "`${sha}` and `${short_sha}` are different each time, so nothing would ever be found.",
+        "Name what is kept, like `pip` or `npm-${branch}`.",
+    ),
+    "P083": _explain(
+        "bad cache path",
+        "A cache keeps files and folders below the workspace's root; the whole workspace is the "
+        "commit's.",
+        "Name the folder that the tool keeps its files in, and point the tool there.",
+    ),
+    "P084": _explain(
+        "bad number of tries",
+        "`retry` of a build or test says how often it is tried again after a failure: 0 to 5. "
+        "What an engine or a registry that is away costs is no try.",
+        "Write such a number.",
+    ),
+    "P085": _explain(
+        "too many",
+        "A step has at most 8 services, and a cache at most 16 paths.",
+        "Take some out, or divide the step.",
+    ),
     "P090": _explain(
         "name taken",
         "Two pipeline files of the repository have the same name, so their statuses would be one.",

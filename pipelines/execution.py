@@ -10,6 +10,7 @@ from datetime import datetime
 from functools import partial
 from typing import Any
 
+from pipelines.crashing import reach
 from pipelines.durations import format_duration
 from pipelines.endings import timed_out
 from pipelines.executor import OWN, Executor, Output
@@ -23,10 +24,12 @@ from pipelines.progress import (
     StepEnded,
     StepReady,
     StepRenewed,
+    StepRetried,
     StepRunning,
     StepStarted,
 )
 from pipelines.repeating import lost, renewed
+from pipelines.trying import CountedOutput, announced, of_this_try, repeated, told
 from pipelines.uptime import Uptime, uptime
 
 Emit = Callable[[Fact], Awaitable[None]]
@@ -149,6 +152,7 @@ class _Drive:
         self._ready: dict[str, None] = {}
         self._running: dict[str, asyncio.Task[None]] = {}
         self._afterwards: set[asyncio.Future[None]] = set()
+        self._again: set[str] = set()
         self._halted: Outcome | None = None
         self._halting = asyncio.Event()
 
@@ -308,15 +312,40 @@ class _Drive:
                 # Were that not stored, a push might run twice without anybody knowing.
                 await asyncio.shield(told_start)
         with self._outputs(step.key) as output:
-            outcome = await self._timed(step, output)
+            taken = {} if self._taken is None else self._taken(step.key)
+            outcome = await self._tried(step, CountedOutput(output, taken))
         told = self._end(step.key, outcome)
         self._later(self._discard(step.key, told))
+
+    async def _tried(self, step: Step, output: CountedOutput) -> Outcome:
+        """The step as often as it may be tried."""
+        while True:
+            outcome = await self._timed(step, output)
+            progress = self.progress.steps[step.key]
+            if self._halted is not None or not repeated(step, progress, outcome):
+                return told(step, progress, outcome)
+            failed = StepRetried(
+                step=step.key,
+                at=self._now(),
+                uptime=self._steady(),
+                outcome=outcome,
+                taken=output.taken,
+            )
+            # Were that not stored, what a later process finds might be taken for the next try.
+            await asyncio.shield(self._tell(failed))
+            reach("steps.retried")
+            await self._executor.discard(step.key)
+            self._again.add(step.key)
+            if self._halted is not None:
+                return self._halted
+            with contextlib.suppress(OSError):  # a full disk is told of by the work itself
+                output.write(OWN, announced(step, self.progress.steps[step.key]))
 
     async def _work(self, step: Step, output: Output) -> Outcome:
         """The step's own work, gone on with where an earlier process had begun it."""
         running = partial(self._tell_running, step.key)
-        if self._earlier is not None and self._taken is not None:
-            taken = self._taken(step.key)
+        if self._earlier is not None and self._taken is not None and step.key not in self._again:
+            taken = of_this_try(self._earlier.steps[step.key], self._taken(step.key))
             outcome = await self._executor.adopt(step, output, running, taken)
             outcome = outcome or lost(step, self._earlier.steps[step.key]) or self._halted
             if outcome is not None:
@@ -328,7 +357,8 @@ class _Drive:
 
     def _time_left(self, step: Step) -> float:
         """Seconds the step has; commands that went on without us have used up theirs."""
-        if self._earlier is None or not isinstance(step.work, CommandsWork):
+        resumed = self._earlier is not None and step.key not in self._again
+        if self._earlier is None or not resumed or not isinstance(step.work, CommandsWork):
             return step.timeout
         used = self._earlier.steps[step.key].lasted(self._clock(), self._steady())
         return min(max(step.timeout - used, LEAST), step.timeout)

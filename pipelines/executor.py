@@ -5,10 +5,11 @@ The contract, for whoever writes a second executor:
 * One executor serves one attempt of one run. `open` comes first and once, `close` or `release`
   last and once, also after a failed `open` or a cancelled task; between them any number of `run`,
   `adopt` and `stop`.
-* `run` is called at most once for each step, and several at the same time for different steps. It
-  returns when the step's own work is over and everything it wrote has reached `output`. It raises
-  nothing for what a step or its environment may do: a failing command is `State.FAILURE`, an
-  engine, image or registry that cannot be had is `State.ERROR`, both with a sentence for people.
+* `run` is called once for each try of a step, after the try before was discarded, and several at
+  the same time for different steps. It returns when the step's own work is over and everything it
+  wrote has reached `output`. It raises nothing for what a step or its environment may do: a failing
+  command is `State.FAILURE`, an engine, image or registry that cannot be had is `State.ERROR`, both
+  with a sentence for people.
 * `stop` asks a step to end: SIGTERM, then after `grace` seconds SIGKILL for everything in its
   container. It returns at once or when asked; the step's `run` is what returns the outcome. A stop
   for a step that has not started, or has ended, does nothing.

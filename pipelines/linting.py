@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 
@@ -21,6 +22,7 @@ _SAMPLES = (
     {"kind": EventKind.PULL_REQUEST, "branch": "main", "pull_request": 1},
     {"kind": EventKind.TAG, "tag": "v1.2.3", "ref": "refs/tags/v1.2.3"},
 )
+_SERVICE = re.compile(r"`[^`]*`'s service `([a-z0-9-]+)`")
 _UNBOUNDED = PlanDefaults(timeout=3600.0)
 
 
@@ -90,10 +92,20 @@ def _placed(problem: Problem, root: tree.Node | None) -> Problem:
         return problem
     for name, (_, step) in tests[1].entries.items():
         ours = problem.message.startswith((f"`test.{name}`", f"`test.{name} ("))
-        if ours and isinstance(step, tree.Entries) and "image" in step.entries:
-            mark = step.entries["image"][1].mark
+        owner = _owner(step, problem.message) if ours else None
+        if isinstance(owner, tree.Entries) and "image" in owner.entries:
+            mark = owner.entries["image"][1].mark
             return problem.model_copy(update={"line": mark.line, "column": mark.column})
     return problem
+
+
+def _owner(step: tree.Node, message: str) -> tree.Node:
+    """Whose image a problem of a step speaks of: the step's own, or that of one of its services."""
+    service = _SERVICE.match(message)
+    services = step.entries.get("services") if isinstance(step, tree.Entries) else None
+    if service is None or services is None or not isinstance(services[1], tree.Entries):
+        return step
+    return services[1].entries[service[1]][1]
 
 
 def _for_events(definition: Definition) -> Iterator[Problem]:

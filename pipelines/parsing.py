@@ -118,7 +118,7 @@ def _validate(root: Node, name: str) -> tuple[Definition | None, list[Problem]]:
 def _without_echoes(details: list[ErrorDetails]) -> list[ErrorDetails]:
     """Without the keys that are missing only because they stand there in another spelling."""
     unknown = [each["loc"] for each in details if each["type"] == "extra_forbidden"]
-    there = {(*loc[:-1], words.meant(str(loc[-1]))) for loc in unknown}
+    there = {(*loc[:-1], words.meant(_where(loc[:-1]), str(loc[-1]))) for loc in unknown}
     return [each for each in details if each["type"] != "missing" or each["loc"] not in there]
 
 
@@ -174,9 +174,19 @@ def _where(owner: _Place) -> str:
         return "step_when" if place != "pipeline" else "input" if "inputs" in within else "when"
     if within and within[0] == "resources":
         return "resources"
+    if within and within[0] == "services":
+        return _INSIDE_SERVICE.get(str(within[2]), "service") if len(within) > _OWN else "service"
     if within and within[0] == "env":
         return "secret"
+    if within and within[0] == "cache":
+        return "cache"
     return "image" if within and within[0] == "image" else place
+
+
+_INSIDE_SERVICE = {"ready": "ready", "env": "secret"}
+"""What the keys below a service's own keys belong to."""
+_OWN = 2
+"""Parts of a path to a service: `services` and its name."""
 
 
 def _named(place: _Place) -> Sequence[str]:

@@ -52,12 +52,53 @@ class BuildWork(Value):
     args: dict[str, str] = {}
 
 
+class Ready(Value):
+    """When a service counts as ready: one of the two."""
+
+    port: int | None = None
+    """It listens on this TCP port, where the step can reach it."""
+    command: str | None = None
+    """This command, run in its container by `sh`, has ended with 0."""
+    within: float = 60.0
+    """Seconds after its start."""
+
+
+class Service(Value):
+    """Something that runs beside a step's commands, which reach it by its name."""
+
+    name: str
+    image: str
+    args: tuple[str, ...] = ()
+    """In place of the image's own command."""
+    env: dict[str, str] = {}
+    secrets: dict[str, str] = {}
+    """Environment variables whose values are secrets, each with the secret's name."""
+    ready: Ready | None = None
+    """None: as soon as it has started."""
+
+
+class Cache(Value):
+    """Files of the workspace that later runs find again."""
+
+    key: str
+    paths: tuple[str, ...]
+    """From the workspace's root."""
+    reads: tuple[str, ...] = ()
+    """Scopes in which it is looked for, the first that has it counts."""
+    writes: str | None = None
+    """The scope it is kept in after a success; None: nowhere."""
+    refusal: str = ""
+    """Why it is not read or not written, for people."""
+
+
 class CommandsWork(Value):
     """Run commands, in order, in one container with the workspace."""
 
     kind: Literal["commands"] = "commands"
     image: ImageRef
     commands: tuple[str, ...]
+    services: tuple[Service, ...] = ()
+    cache: Cache | None = None
 
 
 class PushWork(Value):
@@ -102,12 +143,30 @@ class Step(Value):
     allow_failure: bool = False
     """Whether its failure counts as passed for everything but itself."""
     resources: Resources = Resources()
+    retries: int = 0
+    """How often it is tried again after a failure of its own."""
     work: Work
 
     @property
     def key(self) -> str:
         """`test.unit`: unique within a plan."""
         return f"{self.stage}.{self.name}"
+
+    @property
+    def services(self) -> tuple[Service, ...]:
+        """What runs beside its commands."""
+        return self.work.services if isinstance(self.work, CommandsWork) else ()
+
+    @property
+    def named_secrets(self) -> dict[str, dict[str, str]]:
+        """The secrets that it and its services name, by whose environment they go into."""
+        own = {service_key(self.key, each.name): each.secrets for each in self.services}
+        return {who: named for who, named in {self.key: self.secrets, **own}.items() if named}
+
+
+def service_key(step: str, service: str) -> str:
+    """What a step's service is called among the things of an attempt: `test.unit/db`."""
+    return f"{step}/{service}"
 
 
 class Group(Value):

@@ -9,10 +9,11 @@ from __future__ import annotations
 import itertools
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
+from functools import partial
 
-from pipelines import inputs, placeholders, references
+from pipelines import besides, inputs, placeholders, references
 from pipelines.definition.fields import End
-from pipelines.definition.models import Definition, FromBuild, FromSecret, Push, StepWhen, Test
+from pipelines.definition.models import Definition, FromBuild, Push, StepWhen, Test
 from pipelines.durations import format_size
 from pipelines.events import Event, EventKind
 from pipelines.matching import Changed, ends, left_out
@@ -84,6 +85,11 @@ class _Variant(Value):
     name: str
     """The step's name, with the values behind it: `unit (15, 3.12)`."""
     values: dict[str, str]
+
+    @property
+    def placeholders(self) -> dict[str, str]:
+        """What stands for its values in names."""
+        return {f"{placeholders.MATRIX}{axis}": value for axis, value in self.values.items()}
 
 
 def plan(
@@ -212,7 +218,8 @@ class _Planner:
                 target=build.target,
                 args={key: self._argument(value) for key, value in build.args.items()},
             )
-            yield self._step(Stage.BUILD, name, None, work)
+            step = self._step(Stage.BUILD, name, None, work)
+            yield step.model_copy(update={"retries": build.retry})
         for name, test in self._definition.test.items():
             for variant in _variants(name, test):
                 yield self._test(variant, name, test)
@@ -229,20 +236,23 @@ class _Planner:
 
     def _test(self, variant: _Variant, name: str, test: Test) -> Step:
         image = self._image(variant, test)
-        work = CommandsWork(image=image, commands=test.commands)
+        work = CommandsWork(
+            image=image,
+            commands=test.commands,
+            services=tuple(besides.services(test, partial(self._image_name, variant, test))),
+            cache=besides.cache(test.cache, self._event, {**self._raw, **variant.placeholders}),
+        )
         step = self._step(Stage.TEST, variant.name, test.timeout, work)
         own = {"CI_STAGE": step.stage.value, "CI_STEP": name}
         own |= {f"CI_MATRIX_{axis.upper()}": value for axis, value in variant.values.items()}
-        secrets = {
-            k: text.from_secret for k, text in test.env.items() if isinstance(text, FromSecret)
-        }
-        texts = {name: text for name, text in test.env.items() if isinstance(text, str)}
+        texts, secrets = besides.parted(test.env)
         common = {k: text for k, text in self._definition.env.items() if k not in secrets}
         return step.model_copy(
             update={
                 "env": common | texts | self._common | own,
                 "secrets": secrets,
                 "allow_failure": test.allow_failure,
+                "retries": test.retry,
                 "resources": self._resources(name, test),
                 **self._after(test.when),
             }
@@ -277,15 +287,18 @@ class _Planner:
     def _image(self, variant: _Variant, test: Test) -> ImageRef:
         if (build := self._test_build(test)) is not None:
             return BuiltImageRef(build=build)
-        written = str(test.image)
-        own = {f"{placeholders.MATRIX}{axis}": value for axis, value in variant.values.items()}
-        image = placeholders.fill(written, {**self._slugs, **own})
-        if image is None or not references.is_image(_numbered(image)):
-            # Left-out steps have no such name because they have no need of one.
-            if left_out(test.when, self._event, self._changed) is None:
-                self._problems.append(_no_image(variant.name, written, self._event))
-            return NamedImage(name=written)
-        return NamedImage(name=image)
+        return NamedImage(name=self._image_name(variant, test, str(test.image)))
+
+    def _image_name(
+        self, variant: _Variant, test: Test, written: str, service: str | None = None
+    ) -> str:
+        image = placeholders.fill(written, {**self._slugs, **variant.placeholders})
+        if image is not None and references.is_image(_numbered(image)):
+            return image
+        # Left-out steps have no such name because they have no need of one.
+        if left_out(test.when, self._event, self._changed) is None:
+            self._problems.append(_no_image(variant.name, written, self._event, service))
+        return written
 
     def _argument(self, text: str) -> str:
         """A build argument with its placeholders; one without a value is the empty text."""
@@ -322,10 +335,11 @@ def _numbered(text: str) -> str:
     return text.replace(placeholders.RUN, "9" * 10)
 
 
-def _no_image(name: str, image: str, event: Event) -> Problem:
+def _no_image(name: str, image: str, event: Event, service: str | None) -> Problem:
+    of = "" if service is None else f"'s service `{service}`"
     return Problem(
         code="P040",
-        message=f"`test.{name}` has no image for this {event.kind}: `{image}` gives no name",
+        message=f"`test.{name}`{of} has no image for this {event.kind}: `{image}` gives no name",
         hint="give the step a `when` with the events that have a value for the placeholder",
     )
 
@@ -421,5 +435,10 @@ def _bound(step: Step, run: int, attempt: int) -> Step:
     if isinstance(work.image, NamedImage):
         image = NamedImage(name=put(work.image.name))
         work = work.model_copy(update={"image": image})
+    if work.services:
+        services = tuple(
+            each.model_copy(update={"image": put(each.image)}) for each in work.services
+        )
+        work = work.model_copy(update={"services": services})
     env = step.env | {"CI_RUN": str(run), "CI_ATTEMPT": str(attempt)}
     return step.model_copy(update={"work": work, "env": env})

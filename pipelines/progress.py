@@ -74,6 +74,8 @@ class Outcome(Value):
     pushed: Pushed | None = None
     lost: bool = False
     """Whether it ended because something of it was gone: its container, the engine, its push."""
+    tries: int = 1
+    """How often it was tried until it ended so."""
 
     @field_validator("state")
     @classmethod
@@ -109,6 +111,20 @@ class StepRunning(Value):
     at: AwareDatetime
 
 
+class StepRetried(Value):
+    """One try of it has failed, and it is tried again."""
+
+    kind: Literal["retried"] = "retried"
+    step: str
+    at: AwareDatetime
+    uptime: Uptime | None = None
+    """The same moment on a clock that nobody sets; the next try's time limit counts from it."""
+    outcome: Outcome
+    """How the try ended."""
+    taken: dict[int, int] = {}
+    """Bytes of each stream of output that all tries so far wrote."""
+
+
 class StepEnded(Value):
     """It is over; also told, with `skipped` or `cancelled`, of steps that never started."""
 
@@ -127,8 +143,31 @@ class StepRenewed(Value):
 
 
 Fact = Annotated[
-    StepReady | StepStarted | StepRunning | StepEnded | StepRenewed, Field(discriminator="kind")
+    StepReady | StepStarted | StepRunning | StepRetried | StepEnded | StepRenewed,
+    Field(discriminator="kind"),
 ]
+
+
+class Try(Value):
+    """One try of a step that failed and was followed by another."""
+
+    running_at: AwareDatetime | None = None
+    ended_at: AwareDatetime
+    ended_uptime: Uptime | None = None
+    outcome: Outcome
+    taken: dict[int, int] = {}
+    """See `StepRetried.taken`."""
+
+    @classmethod
+    def told(cls, fact: StepRetried, running_at: datetime | None) -> Try:
+        """What is kept of it."""
+        return cls(
+            running_at=running_at,
+            ended_at=fact.at,
+            ended_uptime=fact.uptime,
+            outcome=fact.outcome,
+            taken=fact.taken,
+        )
 
 
 class StepProgress(Value):
@@ -139,18 +178,24 @@ class StepProgress(Value):
     started_at: AwareDatetime | None = None
     started_uptime: Uptime | None = None
     running_at: AwareDatetime | None = None
+    """When the work of the present try began."""
     ended_at: AwareDatetime | None = None
     outcome: Outcome | None = None
     carried_from: int | None = None
     """The attempt whose outcome it is, where that is an earlier one."""
+    tries: tuple[Try, ...] = ()
+    """Those that failed and were followed by another."""
 
     def lasted(self, now: datetime, uptime: Uptime | None) -> float:
-        """Seconds since it was started, whatever was done to the wall clock meanwhile."""
-        if self.started_at is None:
+        """Seconds since its present try began, whatever was done to the wall clock meanwhile."""
+        began, steadily = self.started_at, self.started_uptime
+        if self.tries:
+            began, steadily = self.tries[-1].ended_at, self.tries[-1].ended_uptime
+        if began is None:
             return 0.0
-        steady = None if uptime is None else uptime.since(self.started_uptime)
+        steady = None if uptime is None else uptime.since(steadily)
         # Started in another boot, or by an older Lading: the wall clock is all there is.
-        return (now - self.started_at).total_seconds() if steady is None else steady
+        return (now - began).total_seconds() if steady is None else steady
 
 
 _WORST_FIRST = (State.CANCELLED, State.ERROR, State.FAILURE)
@@ -310,7 +355,13 @@ class Progress(Value):
         times = (
             at
             for step in self.steps.values()
-            for at in (step.ready_at, step.started_at, step.running_at, step.ended_at)
+            for at in (
+                step.ready_at,
+                step.started_at,
+                *(each.ended_at for each in step.tries),
+                step.running_at,
+                step.ended_at,
+            )
             if at is not None
         )
         return max(times, default=datetime.min.replace(tzinfo=UTC))
@@ -374,7 +425,7 @@ def _forgiven(step: Step, outcome: Outcome) -> bool:
 
 
 def _changes(
-    before: StepProgress, fact: StepReady | StepStarted | StepRunning | StepEnded
+    before: StepProgress, fact: StepReady | StepStarted | StepRunning | StepRetried | StepEnded
 ) -> dict[str, object]:
     """What a fact changes of a step that has not ended; the first of two equal facts counts."""
     if isinstance(fact, StepReady):
@@ -387,6 +438,9 @@ def _changes(
         }
     if isinstance(fact, StepRunning):
         return {"state": State.RUNNING, "running_at": before.running_at or fact.at}
+    if isinstance(fact, StepRetried):
+        tries = (*before.tries, Try.told(fact, before.running_at))
+        return {"state": State.RUNNING, "running_at": None, "tries": tries}
     return {"state": fact.outcome.state, "ended_at": fact.at, "outcome": fact.outcome}
 
 

@@ -32,7 +32,7 @@ class StepSecrets(Value):
     """What the steps of one attempt get."""
 
     values: dict[str, dict[str, str]] = {}
-    """By step, the environment variables that hold secrets."""
+    """By step (`test.unit`) or a step's service (`test.unit/db`), what holds secrets there."""
     refused: dict[str, str] = {}
     """By step, the sentence why it cannot have what it names."""
 

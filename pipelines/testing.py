@@ -12,10 +12,12 @@ from pipelines.executor import Output
 from pipelines.plan import (
     BuildWork,
     BuiltImageRef,
+    Cache,
     CommandsWork,
     NamedImage,
     Plan,
     PushWork,
+    Service,
     Stage,
     Step,
 )
@@ -32,6 +34,8 @@ class Script:
 
     outcome: Outcome = SUCCESS
     """How it ends if nobody stops it."""
+    tries: list[Outcome] = field(default_factory=list)
+    """How its first tries end, each taken out once it has; then `outcome` holds."""
     writes: tuple[tuple[int, bytes], ...] = ()
     """Its output: (stream, bytes), written before it waits for `release`."""
     release: asyncio.Event | None = None
@@ -126,6 +130,8 @@ class ScriptedExecutor:
 
     @staticmethod
     async def _end(script: Script, stop: asyncio.Future[float]) -> Outcome:
+        if script.tries:
+            return script.tries.pop(0)
         if script.release is None:
             return script.outcome
         release = asyncio.ensure_future(script.release.wait())
@@ -187,14 +193,27 @@ def commands_step(
     needs: tuple[str, ...] = (),
     timeout: float = 60,
     env: dict[str, str] | None = None,
+    retries: int = 0,
+    services: tuple[Service, ...] = (),
+    cache: Cache | None = None,
 ) -> Step:
     """A step of the stage `test` that runs commands; `image` may be `build.x`."""
     built = image.startswith("build.")
     work = CommandsWork(
         image=BuiltImageRef(build=image) if built else NamedImage(name=image),
         commands=commands or ("true",),
+        services=services,
+        cache=cache,
     )
-    return Step(stage=Stage.TEST, name=name, needs=needs, timeout=timeout, env=env or {}, work=work)
+    return Step(
+        stage=Stage.TEST,
+        name=name,
+        needs=needs,
+        timeout=timeout,
+        env=env or {},
+        retries=retries,
+        work=work,
+    )
 
 
 def build_step(

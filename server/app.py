@@ -170,7 +170,7 @@ class Lading:
         self.housekeeping = Housekeeping(
             database=self.database,
             logs=self.logs,
-            engine=BuildCache(self.engine),
+            engine=BuildCache(self.engine, server=self.server_id),
             settings=settings.retention,
             clock=clock.now,
             busy=lambda: bool(self.worker.active),
@@ -220,7 +220,11 @@ class Lading:
         return EngineExecutor(
             engine=self.engine,
             attempt=Attempt(
-                run=str(run.id), attempt=attempt, repository=run.full_name, server=self.server_id
+                run=str(run.id),
+                attempt=attempt,
+                repository=run.full_name,
+                repository_id=str(run.repository),
+                server=self.server_id,
             ),
             plan=plan,
             source=source,
@@ -228,6 +232,7 @@ class Lading:
                 memory=worker.memory,
                 cpus=worker.cpus,
                 pids=worker.pids,
+                cache=worker.cache_limit,
                 log=worker.log_limit,
             ),
             secrets=secrets,

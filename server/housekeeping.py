@@ -42,6 +42,8 @@ class Gone(Value):
     deliveries: int = 0
     delivery_bytes: int = 0
     images: tuple[str, ...] = ()
+    caches: tuple[str, ...] = ()
+    """Of steps."""
     engine_bytes: int = 0
 
     @property
@@ -55,7 +57,7 @@ class Gone(Value):
             f"bodies of {_some(self.deliveries, 'delivery', 'deliveries')} ({body})"
             if self.deliveries
             else "",
-            _on_engine(len(self.images), self.engine_bytes),
+            _on_engine(len(self.images), len(self.caches), self.engine_bytes),
         )
         said = [part for part in parts if part]
         return f"{', '.join(said)}." if said else "nothing was old enough to go."
@@ -67,10 +69,11 @@ def _some(count: int, one: str, many: str = "") -> str:
     return f"1 {one}" if count == 1 else f"{count:,} {many or one + 's'}"
 
 
-def _on_engine(images: int, size: int) -> str:
-    if not images and not size:
+def _on_engine(images: int, caches: int, size: int) -> str:
+    if not images and not caches and not size:
         return ""
-    what = _some(images, "image") + (" and " if images else "") + "build cache"
+    named = [_some(images, "image"), _some(caches, "cache of a step", "caches of steps")]
+    what = " and ".join([each for each in named if each] + ["build cache"])
     return f"{what} on the engine ({format_size(size)})"
 
 
@@ -85,10 +88,11 @@ class EngineHouse(Protocol):
 
 
 class BuildCache:
-    """The build cache of a real engine."""
+    """The build cache of a real engine, and the caches of a server's steps there."""
 
-    def __init__(self, engine: Engine) -> None:
+    def __init__(self, engine: Engine, *, server: str) -> None:
         self._engine = engine
+        self._server = server
 
     async def unused(self, repositories: Collection[str], *, before: datetime, room: int) -> Unused:
         """See `EngineHouse.unused`.
@@ -99,7 +103,12 @@ class BuildCache:
         await self._engine.connected()
         client = self._engine.client
         return await self._engine.call(
-            find_unused, client, repositories, before=before.timestamp(), room=room
+            find_unused,
+            client,
+            repositories,
+            before=before.timestamp(),
+            room=room,
+            server=self._server,
         )
 
     async def remove(self, unused: Unused, *, age: float, room: int) -> None:
@@ -171,7 +180,7 @@ class Housekeeping:
         self._engine_next = now + (ENGINE_WHILE_SCARCE if self._scarce() else ENGINE_EVERY)
         async with self._alone:
             gone = await self._with_engine(Gone(), dry=False)
-        if gone.images or gone.engine_bytes:
+        if gone.images or gone.caches or gone.engine_bytes:
             await self._note(gone)
 
     async def _note(self, gone: Gone) -> None:
@@ -299,7 +308,12 @@ class Housekeeping:
             log.warning("the engine is not cleaned up now", why=reason(error))
             return gone
         images = tuple(str(image) for image in unused.images)
-        return gone.model_copy(update={"images": images, "engine_bytes": unused.size})
+        found = {
+            "images": images,
+            "caches": tuple(str(cache) for cache in unused.caches),
+            "engine_bytes": unused.size,
+        }
+        return gone.model_copy(update=found)
 
     def _before(self, seconds: float) -> datetime:
         try:

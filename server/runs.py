@@ -51,6 +51,7 @@ def _step_progress(row: StepRow) -> StepProgress:
         ended_at=row.ended_at,
         outcome=outcome,
         carried_from=row.carried_from,
+        tries=row.tries,
     )
 
 

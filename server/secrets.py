@@ -39,7 +39,7 @@ class Secrets:
         Raises:
             VaultError: The key file does not open what is stored.
         """
-        names = {name for step in plan.steps for name in step.secrets.values()}
+        names = {name for step in plan.steps for name in _named(step)}
         if not names:
             return StepSecrets()
         if run.event.from_fork:
@@ -127,17 +127,17 @@ def given(
     for step in plan.steps:
         faults = [
             fault
-            for name in dict.fromkeys(step.secrets.values())
+            for name in dict.fromkeys(_named(step))
             if (fault := _refusal(event, step, name, known.get(name), repository))
         ]
         if faults:
             refused[step.key] = f"{step.key} cannot run: {'; '.join(faults)}"
-        elif step.secrets:
-            opened = {
+            continue
+        for who, named in step.named_secrets.items():
+            values[who] = {
                 variable: vault.open(known[name].key, known[name].sealed)
-                for variable, name in step.secrets.items()
+                for variable, name in named.items()
             }
-            values[step.key] = opened
     return StepSecrets(values=values, refused=refused)
 
 
@@ -157,6 +157,11 @@ def _refusal(
     return None
 
 
+def _named(step: Step) -> list[str]:
+    """The secrets that a step and its services name."""
+    return [name for named in step.named_secrets.values() for name in named.values()]
+
+
 def _refuse_all(plan: Plan, why: str) -> StepSecrets:
-    named = [step for step in plan.steps if step.secrets]
+    named = [step for step in plan.steps if step.named_secrets]
     return StepSecrets(refused={step.key: f"{step.key} cannot run: {why}" for step in named})

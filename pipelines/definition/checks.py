@@ -53,8 +53,8 @@ class _Outline(Value):
     image: bool
     source: _Named | None
     """What `from` names."""
-    named: _Named | None
-    """The image's name, where it is one."""
+    named: tuple[_Named, ...]
+    """The names in which the matrix may stand: of its image, its services' images, its cache."""
     axes: dict[str, int]
     """The keys of its matrix, each with how many values it has."""
 
@@ -104,7 +104,7 @@ def _outlines(root: Node) -> Iterator[_Outline]:
 def _outline(stage: Stage, name: _Named, body: Node) -> _Outline:
     if stage is Stage.BUILD:
         return _Outline(
-            stage=stage, name=name, needs=(), image=False, source=None, named=None, axes={}
+            stage=stage, name=name, needs=(), image=False, source=None, named=(), axes={}
         )
     image, needs = _entry(body, "image"), _entry(body, "needs")
     matrix = _entry(body, "matrix")
@@ -114,9 +114,18 @@ def _outline(stage: Stage, name: _Named, body: Node) -> _Outline:
         needs=None if needs is None else tuple(_texts(needs)),
         image=image is not None,
         source=next(_texts(_entry(image, "from")), None),
-        named=next(_texts(image), None) if isinstance(image, Scalar) else None,
+        named=tuple(_names(body)),
         axes=_counted(matrix) if isinstance(matrix, Entries) else {},
     )
+
+
+def _names(body: Node) -> Iterator[_Named]:
+    services = _entry(body, "services")
+    below = services.entries.values() if isinstance(services, Entries) else ()
+    images = [_entry(body, "image"), *(_entry(service, "image") for _, service in below)]
+    for node in (*images, _entry(_entry(body, "cache"), "key")):
+        if isinstance(node, Scalar):
+            yield from _texts(node)
 
 
 def _counted(matrix: Entries) -> dict[str, int]:
@@ -175,15 +184,15 @@ def _images(outlines: list[_Outline]) -> Iterator[Problem]:
 
 
 def _axes(outlines: list[_Outline]) -> Iterator[Problem]:
-    """Matrix placeholders of an image's name that the step's matrix does not give."""
-    for outline in outlines:
-        for name in placeholders.names(outline.named.text if outline.named else ""):
+    """Matrix placeholders of a name that the step's matrix does not give."""
+    for outline, named in ((each, named) for each in outlines for named in each.named):
+        for name in placeholders.names(named.text):
             axis = name.removeprefix(placeholders.MATRIX)
-            if outline.named is not None and axis != name and axis not in outline.axes:
+            if axis != name and axis not in outline.axes:
                 told = ", ".join(f"${{{placeholders.MATRIX}{each}}}" for each in outline.axes)
                 hint = f"there are {told}" if told else "add a `matrix` to the step"
                 message = f"unknown placeholder `${{{shown(name)}}}`"
-                yield problem("P028", message, outline.named.mark, hint)
+                yield problem("P028", message, named.mark, hint)
 
 
 def _inputs(root: Node) -> Iterator[Problem]:

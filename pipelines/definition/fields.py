@@ -101,7 +101,8 @@ def listed(value: object) -> object:
     return [value] if isinstance(value, str) else value
 
 
-def _filled_list(value: tuple[str, ...]) -> tuple[str, ...]:
+def filled_list(value: tuple[str, ...]) -> tuple[str, ...]:
+    """The list, which has something in it."""
     if not value:
         raise failed("P014", "the list is empty")
     return value
@@ -394,7 +395,7 @@ def _commands(value: tuple[str, ...]) -> tuple[str, ...]:
 
 
 _OneOrMany = BeforeValidator(listed, json_schema_input_type=str | list[str])
-_Filled = AfterValidator(_filled_list)
+_Filled = AfterValidator(filled_list)
 _Scalar = BeforeValidator(_text, json_schema_input_type=str | float | bool | None)
 
 Seconds = Annotated[float, BeforeValidator(_duration, json_schema_input_type=str)]

@@ -10,6 +10,7 @@ from typing import Annotated, Self
 
 from pydantic import BeforeValidator, Discriminator, Field, Tag, model_validator
 
+from pipelines.definition import beside as b
 from pipelines.definition import fields as f
 from pipelines.events import EventKind
 from pipelines.values import Value
@@ -201,6 +202,64 @@ AnyImage = Annotated[
 ]
 
 
+class Ready(Value):
+    """When a service is ready: `port` or `command`."""
+
+    port: b.Port | None = Field(
+        None, description="It listens on this TCP port, where the step can reach it."
+    )
+    command: b.Probe | None = Field(
+        None,
+        description="This command, run again and again by `sh` in the service's container, has "
+        "ended with 0: `pg_isready -U app`.",
+    )
+    timeout: f.Seconds = Field(
+        60.0,
+        description="How long that may take from its start. Default: `60s`. Where it takes longer, "
+        "the step fails and says which service was not ready.",
+    )
+
+    @model_validator(mode="after")
+    def _one_of_two(self) -> Self:
+        if (self.port is None) == (self.command is None):
+            told = "neither `port` nor `command`" if self.port is None else "`port` and `command`"
+            raise f.failed("P081", f"`ready` has {told}", "`ready: {port: 5432}`")
+        return self
+
+
+class Service(Value):
+    """A container beside a step's commands, which reach it by its name."""
+
+    image: f.ImageName = Field(
+        description="The image's name; placeholders allowed, also of the step's `matrix`."
+    )
+    args: b.Arguments = Field(
+        (),
+        description="What the image is started with, in place of its own command: "
+        "`[postgres, -c, fsync=off]`.",
+    )
+    env: dict[f.Variable, AnyText] = Field(
+        {}, description="Its environment variables: texts, or `{from_secret: name}`."
+    )
+    ready: Ready | None = Field(
+        None,
+        description="What to wait for before the commands begin. Default: nothing but its start.",
+    )
+
+
+class Cache(Value):
+    """Files that a step finds again in later runs of the repository."""
+
+    key: b.CacheKey = Field(
+        description="What it is called; placeholders allowed, also of the step's `matrix`. Steps "
+        "with the same key and paths share it."
+    )
+    paths: b.CachePaths = Field(
+        description="Files and folders of the workspace that are kept, from its root; one or a "
+        "list."
+    )
+
+
 class Build(Value):
     """An image made from a Dockerfile. An entry with nothing in it is `./Dockerfile`."""
 
@@ -217,6 +276,9 @@ class Build(Value):
     )
     args: dict[f.Argument, f.ArgumentText] = Field(
         {}, description="Build arguments (`ARG`). Values may hold placeholders."
+    )
+    retry: b.Tries = Field(
+        0, description="How often it is built again where that fails, up to 5 times. Default: 0."
     )
 
 
@@ -263,6 +325,21 @@ class Test(Value):
     allow_failure: f.Flag = Field(
         default=False,
         description="Whether the run may pass, and what waits for the step go on, where it fails.",
+    )
+    retry: b.Tries = Field(
+        0,
+        description="How often the step is tried again where it fails, up to 5 times; `timeout` "
+        "holds for each try. Default: 0.",
+    )
+    services: Annotated[dict[b.ServiceName, Service], b.NamedServices] = Field(
+        {},
+        description="Containers that run beside the commands, each under the name that the step "
+        "reaches it by; at most 8.",
+    )
+    cache: Cache | None = Field(
+        None,
+        description="Files that are restored before the commands, and kept for later runs after a "
+        "success. A pull request reads the default branch's and keeps nothing.",
     )
     resources: Resources | None = Field(
         None, description="Less memory or processors than the server allows a step."

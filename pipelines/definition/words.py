@@ -5,6 +5,7 @@ from __future__ import annotations
 from pipelines.definition.fields import near
 from pipelines.definition.models import (
     Build,
+    Cache,
     Concurrency,
     Definition,
     FromBuild,
@@ -13,7 +14,9 @@ from pipelines.definition.models import (
     Paths,
     PipelineWhen,
     Push,
+    Ready,
     Resources,
+    Service,
     StepWhen,
     Test,
 )
@@ -31,6 +34,9 @@ PLACES: dict[str, type[Value]] = {
     "test": Test,
     "secret": FromSecret,
     "resources": Resources,
+    "service": Service,
+    "ready": Ready,
+    "cache": Cache,
     "push": Push,
 }
 """Each place where keys stand, and the model that knows them."""
@@ -42,11 +48,8 @@ NOT_YET: dict[str, frozenset[str]] = {
     "build": frozenset({*_TEMPLATE, "secrets", "platforms"}),
     "test": frozenset(
         {
-            "services",
-            "cache",
             "reports",
             "artifacts",
-            "retry",
         }
     ),
     "push": frozenset(),
@@ -118,6 +121,40 @@ FOREIGN: dict[str, str] = {
 }
 """What other systems call things, and what to write here."""
 
+_PROBED = "here it is `ready: {command: …}`, or `ready: {port: 5432}`"
+_NAMED = "the name under `services` is the one it is reached by"
+_ARGS = "here it is `args`: `[postgres, -c, fsync=off]`"
+_SERVICE: dict[str, str] = {
+    "options": _PROBED,
+    "healthcheck": _PROBED,
+    "health_check": _PROBED,
+    "ports": "every port is reached by the service's name; `ready: {port: 5432}` waits for one",
+    "port": "here it is `ready: {port: 5432}`",
+    "command": _ARGS,
+    "commands": _ARGS,
+    "entrypoint": _ARGS,
+    "alias": _NAMED,
+    "name": _NAMED,
+    "credentials": _LOGIN,
+    "depends_on": "services start side by side; let the one wait for the other itself",
+    "secrets": "here it is `env: {NAME: {from_secret: name}}`",
+}
+_BRANCHES = "a branch that has none yet takes the default branch's by itself"
+_RULES = "it is kept after a success, and never by a pull request"
+_CACHE: dict[str, str] = {
+    "path": "here it is `paths`",
+    "mount": "here it is `paths`",
+    "folders": "here it is `paths`",
+    "name": "here it is `key`",
+    "restore-keys": _BRANCHES,
+    "fallback_keys": _BRANCHES,
+    "policy": _RULES,
+    "when": _RULES,
+    "untracked": "name what is kept in `paths`",
+    "restore": "a cache is restored before the commands by itself",
+    "rebuild": "a cache is kept after a success by itself",
+}
+
 FOREIGN_IN: dict[str, dict[str, str]] = {
     "when": {
         "branches": "here it is `branch`",
@@ -135,6 +172,14 @@ FOREIGN_IN: dict[str, dict[str, str]] = {
         "name": "here it is `group`",
         "limit": "the runs of a group always run one at a time",
     },
+    "service": _SERVICE,
+    "ready": {
+        "timeout_seconds": "here it is `timeout`, like `90s`",
+        "test": "here it is `command`",
+        "tcp": "here it is `port`",
+        "http": "here it is `command`, with a client that the service's image has",
+    },
+    "cache": _CACHE,
 }
 """The same for words that mean something else outside of that place."""
 
@@ -149,9 +194,9 @@ def keys(place: str) -> list[str]:
     return [info.alias or name for name, info in PLACES[place].model_fields.items()]
 
 
-def meant(key: str) -> str | None:
+def meant(place: str, key: str) -> str | None:
     """Our key, where another system's word is all that is wrong with it."""
-    taught = FOREIGN.get(key, "")
+    taught = (FOREIGN | FOREIGN_IN.get(place, {})).get(key, "")
     return taught.removeprefix(_HERE).rstrip("`") if taught.startswith(_HERE) else None
 
 
@@ -173,6 +218,9 @@ def lacking(key: str) -> str:
 
 
 _LACKING = {
+    "image": "`image: postgres:16`",
+    "key": "`cache: {key: pip, paths: [.cache]}`",
+    "paths": "`cache: {key: pip, paths: [.cache]}`",
     "commands": "`commands: [pytest -q]`",
     "to": "`to: ghcr.io/acme/web`",
     "from": "`{from: build.web}`",

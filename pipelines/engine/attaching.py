@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-from pipelines.engine.client import Engine, Stream
+from pipelines.engine.client import Client, Engine, Stream
 from pipelines.engine.stream import Raw, read_pieces
 from pipelines.plan import CommandsWork, Work
 
@@ -43,6 +43,11 @@ def logged(engine: Engine, container: str, *, follow: bool) -> Prepared:
     """A container with what it wrote since its start, and perhaps what comes. Blocking."""
     log = engine.streams.container_log(container, follow=follow)
     return Prepared(container=container, pieces=log.pieces(), stream=log)
+
+
+def image_of(client: Client, container: str) -> str:
+    """The id of a container's image. Blocking."""
+    return str(client.inspect_container(container)["Image"])
 
 
 def begins(work: Work) -> bytes:

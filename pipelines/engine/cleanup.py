@@ -17,6 +17,7 @@ from docker.errors import APIError, NotFound
 from pipelines.engine.client import Client
 from pipelines.engine.containers import Attempt, image_repository
 from pipelines.engine.leftovers import quietly
+from pipelines.engine.old_caches import OldCache, old_caches, remove_caches
 from pipelines.values import Value
 
 _NOT_THERE = (400, 404, 405, 500, 501)
@@ -45,15 +46,23 @@ class Unused(Value):
     images: tuple[OldImage, ...]
     cache: int
     """Bytes of BuildKit's cache."""
+    caches: tuple[OldCache, ...] = ()
+    """Of steps."""
 
     @property
     def size(self) -> int:
         """Bytes in all."""
-        return self.cache + sum(image.size for image in self.images)
+        images = sum(image.size for image in self.images)
+        return self.cache + images + sum(cache.size for cache in self.caches)
 
 
 def find_unused(
-    client: Client, repositories: Collection[str], *, before: float, room: int
+    client: Client,
+    repositories: Collection[str],
+    *,
+    before: float,
+    room: int,
+    server: str = "",
 ) -> Unused:
     """What nobody has used since `before`, and what is too much for `room`. Blocking.
 
@@ -62,6 +71,7 @@ def find_unused(
         repositories: Full names of the repositories whose builds are ours to remove.
         before: Seconds since 1970.
         room: Bytes that may stay; the oldest go first.
+        server: Whose steps' caches are looked at; empty: nobody's.
     """
     ours = tuple(_prefix(name) for name in repositories)
     usage = client.df()
@@ -71,7 +81,9 @@ def find_unused(
         kept += image.size
         if image.used_at < before or kept > room:
             old.append(image)
-    return Unused(images=tuple(old), cache=_unused_cache(usage, before=before, room=room))
+    caches = old_caches(usage.get("Volumes") or (), server, before=before, room=room)
+    cache = _unused_cache(usage, before=before, room=room)
+    return Unused(images=tuple(old), cache=cache, caches=caches)
 
 
 def remove_unused(client: Client, unused: Unused, *, seconds: float, room: int) -> None:
@@ -87,6 +99,7 @@ def remove_unused(client: Client, unused: Unused, *, seconds: float, room: int) 
         # Without its name it goes, and so do the unnamed layers that only it was made of.
         for name in image.names or (image.id,):
             quietly(partial(client.remove_image, name))
+    remove_caches(client, unused.caches)
     if unused.cache:
         _prune(lambda: client.prune_builds({"until": f"{max(seconds, 1):.0f}s"}, all=True))
         _prune(lambda: client.prune_builds(keep_storage=room, all=True))

@@ -31,6 +31,8 @@ class Attempt(Value):
     attempt: int
     repository: str
     """`owner/name`, for people who look at the engine."""
+    repository_id: str = ""
+    """What tells it from one of the same name at another host; empty: its name does."""
 
     def name(self, what: str) -> str:
         """A name for something of this attempt on the engine."""
@@ -67,6 +69,8 @@ class Limits(Value):
     """Bytes; the same for memory and swap together, so none swaps."""
     cpus: float = 2.0
     pids: int = 2048
+    cache: int = 2 * 2**30
+    """Bytes that a step's cache may have."""
     log: int = 64 * 2**20
     """Bytes that the engine keeps of the step's output for whoever must read it again."""
 
@@ -77,6 +81,11 @@ class Limits(Value):
             "cpus": min(self.cpus, asked.cpus or self.cpus),
         }
         return self.model_copy(update=lower)
+
+
+def beside(attempt: Attempt, step: str, service: str) -> dict[str, str]:
+    """Labels of one of a step's services."""
+    return attempt.labels(step) | {"lading.service": service}
 
 
 def slug(text: str) -> str:
@@ -141,10 +150,18 @@ def host_config(
     log_driver: str,
 ) -> dict[str, Any]:
     """Arguments for the SDK's `create_host_config` of a step's container."""
-    return {
+    return confined(limits, runtime=runtime, log_driver=log_driver) | {
         "network_mode": network,
         # nocopy: files that the image has in its own /workspace must not mix with the commit's.
         "binds": [f"{volume}:{WORKSPACE}:nocopy"],
+        # Somebody must reap what a step's daemons leave behind.
+        "init": init,
+    }
+
+
+def confined(limits: Limits, *, runtime: str | None, log_driver: str) -> dict[str, Any]:
+    """What holds for every container that runs a stranger's image."""
+    return {
         "cap_drop": ["ALL"],
         "cap_add": list(CAPABILITIES),
         "security_opt": ["no-new-privileges"],
@@ -154,8 +171,6 @@ def host_config(
         "nano_cpus": int(limits.cpus * 1e9),
         "pids_limit": limits.pids,
         "runtime": runtime,
-        # Somebody must reap what a step's daemons leave behind.
-        "init": init,
         "log_config": {
             "Type": log_driver,
             "Config": {

@@ -9,10 +9,11 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TypeVar
 
-from docker.errors import APIError
+from docker.errors import APIError, NotFound
 
 from pipelines.crashing import reach
-from pipelines.engine.attaching import Prepared, begins
+from pipelines.engine.attaching import Prepared, begins, image_of
+from pipelines.engine.besides import Besides
 from pipelines.engine.client import ENGINE_ERRORS, Engine, gone, reason, unavailable
 from pipelines.engine.containers import Attempt, Limits
 from pipelines.engine.imaging import Imaging, not_built
@@ -95,6 +96,9 @@ class EngineExecutor:
         self._active: dict[str, _Active] = {}
         self._begun: set[str] = set()
         self._started: set[str] = set()
+        self._ran: set[str] = set()
+        self._failed: dict[str, int] = {}
+        self._besides: dict[str, Besides] = {}
         self._making: dict[str, asyncio.Task[Prepared | None]] = {}
         self._made: dict[str, str] = {}
         self._images = Imaging(
@@ -130,6 +134,9 @@ class EngineExecutor:
         if step.key in self._secrets.refused:
             return Outcome(state=State.ERROR, message=self._secrets.refused[step.key])
         stored = self._stored(output)
+        if step.key in self._ran:
+            self._failed[step.key] = self._failed.get(step.key, 0) + 1
+        self._ran.add(step.key)
 
         async def work(active: _Active) -> Outcome:
             outcome = await self._work(step, stored, running, active)
@@ -209,6 +216,16 @@ class EngineExecutor:
 
     async def discard(self, key: str) -> None:
         """See `Executor.discard`."""
+        await self._remove_made(key)
+        # Another try makes all of it anew.
+        self._making.pop(key, None)
+        self._started.discard(key)
+        besides = self._besides.pop(key, None)
+        if besides is not None:
+            with contextlib.suppress(*ENGINE_ERRORS):
+                await besides.remove()
+
+    async def _remove_made(self, key: str) -> None:
         container = self._made.pop(key, None)
         if container is None:
             return
@@ -247,13 +264,15 @@ class EngineExecutor:
     async def _remember(self, earlier: Progress) -> frozenset[str]:
         self._earlier = earlier
         self._begun |= {key for key, step in earlier.steps.items() if step.state.ended}
+        self._failed = {key: len(step.tries) for key, step in earlier.steps.items()}
         # Who joined the earlier process's network may still be in it, and it has that name.
         self._lane.drop()
         return await self._images.remember(earlier)
 
     async def _find(self, earlier: Progress) -> bool:
         """Find what an earlier process made; False where no step's commands had begun."""
-        self._found = await self._engine.call(started_steps, self._engine.client, self.attempt)
+        now = {key: failed + 1 for key, failed in self._failed.items()}
+        self._found = await self._engine.call(started_steps, self._engine.client, self.attempt, now)
         self._begun |= self._found.keys()
         work = (step for step in self._plan.steps if isinstance(step.work, CommandsWork))
         if not self._found and all(earlier.steps[step.key].running_at is None for step in work):
@@ -284,7 +303,31 @@ class EngineExecutor:
         running()
         if active.interruption.requested:
             running_step.terminate(active.grace)
-        return await running_step.outcome()
+        besides = self._beside(step)
+        if besides is None:
+            return await running_step.outcome()
+        image = ""  # of a container that is gone, which its outcome will say
+        with contextlib.suppress(NotFound):
+            image = await self._engine.call(image_of, self._engine.client, self._found[step.key])
+        await besides.find(output)
+        outcome = await running_step.outcome()
+        return await besides.after(outcome, self._session(output, active), image)
+
+    def _beside(self, step: Step) -> Besides | None:
+        """What goes with a step's commands; None where nothing does."""
+        work = step.work
+        if not isinstance(work, CommandsWork) or not (work.services or work.cache):
+            return None
+        besides = self._besides[step.key] = Besides(
+            step,
+            work,
+            engine=self._engine,
+            attempt=self.attempt,
+            limits=self._limits,
+            secrets=self._secrets,
+            workspace=self._workspace.volume,
+        )
+        return besides
 
     async def _work(
         self, step: Step, output: Output, running: Callable[[], None], active: _Active
@@ -345,10 +388,17 @@ class EngineExecutor:
         running: Callable[[], None],
         active: _Active,
     ) -> Outcome:
+        besides = self._beside(step)
+        failed = None if besides is None else await besides.begin(session)
+        if failed is not None:
+            return failed
         prepared = await self._prepared(step, work, session)
         if prepared is None:
             return not_built(getattr(work.image, "build", ""))
         await self._workspace.filled()
+        failed = None if besides is None else await besides.before(session, prepared.image)
+        if failed is not None:
+            return failed
         for again in (True, False):
             active.interruption.check()
             started = RunningStep(
@@ -367,7 +417,7 @@ class EngineExecutor:
             except APIError as error:
                 if not (again and self._can_mend(error)):
                     return cannot_start(error, work)
-            await self.discard(step.key)
+            await self._remove_made(step.key)
             prepared = await self._make(step, work, await self._image(work, session) or "")
         active.running = started
         running()
@@ -376,7 +426,10 @@ class EngineExecutor:
         self._prepare_ahead()
         if active.interruption.requested:
             started.terminate(active.grace)
-        return await started.outcome()
+        if besides is None:
+            return await started.outcome()
+        besides.watch(session.output)
+        return await besides.after(await started.outcome(), session, prepared.image)
 
     def _can_mend(self, error: APIError) -> bool:
         """Whether a start failed for something that can be left out or made anew."""
@@ -418,7 +471,14 @@ class EngineExecutor:
         return await asyncio.shield(making)
 
     async def _make_of(self, step: Step, work: CommandsWork, image: str) -> Prepared:
-        prepared = await self._containers.prepare(step, work, image)
+        besides = self._besides.get(step.key)
+        prepared = await self._containers.prepare(
+            step,
+            work,
+            image,
+            network=None if besides is None else besides.network,
+            number=self._failed.get(step.key, 0) + 1,
+        )
         self._made[step.key] = prepared.container
         self._workspace.fill(prepared.container)
         return prepared
@@ -429,6 +489,7 @@ class EngineExecutor:
             (step, step.work)
             for step in self._plan.steps
             if isinstance(step.work, CommandsWork)
+            and not step.work.services
             and step.key not in self._begun
             and (step.work.image.kind == "named" or step.work.image.build in self._images.built)
         ]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Collection, Iterable, Mapping
 from functools import partial
+from types import MappingProxyType
 from typing import Any
 
 from docker.errors import APIError, NotFound
@@ -15,30 +16,52 @@ from pipelines.engine.containers import Attempt, attempt_tag, label_prefix, tag_
 from pipelines.values import Value
 
 _CONFLICT = 409
+_FORBIDDEN = 403
+"""What engines say of a network that a container is in."""
+_NOT_FOUND = 404
 _LABELLING = 60.0
 """Seconds."""
 
 
 def remove_attempt(client: Client, attempt: Attempt, *, keep_images: bool = False) -> None:
-    """Remove containers, volumes and image tags of one attempt. Blocking; quiet if all is gone."""
+    """Remove all that one attempt made, perhaps but its images. Blocking; quiet if it is gone."""
     filters = attempt.filters()
     for container in client.containers(all=True, filters=filters):
         _remove_container(client, str(container["Id"]))
     reach("engine.clearing")
     for volume in client.volumes(filters=filters)["Volumes"] or []:
         quietly(partial(client.remove_volume, volume["Name"], force=True))
+    for network in client.networks(filters=filters):
+        remove_network(client, str(network["Id"]))
     if not keep_images:
         _untag(client, _tags(client, lambda tag: tag == attempt_tag(attempt)))
 
 
-def started_steps(client: Client, attempt: Attempt) -> dict[str, str]:
-    """The containers, by step, of one attempt that were started, or are about to be. Blocking."""
+def started_steps(
+    client: Client, attempt: Attempt, tries: Mapping[str, int] = MappingProxyType({})
+) -> dict[str, str]:
+    """The containers, by step, of one attempt that were started, or are about to be. Blocking.
+
+    Args:
+        client: The engine's client.
+        attempt: Whose steps.
+        tries: By step, at which try it is; 1 where it is not named. What is left of another try
+            is none that goes on.
+    """
     found = client.containers(all=True, filters=attempt.filters())
     return {
         container["Labels"]["lading.step"]: str(container["Id"])
         for container in found
-        if "lading.step" in container["Labels"] and _was_started(client, container)
+        if _is_of(container["Labels"], tries) and _was_started(client, container)
     }
+
+
+def _is_of(labels: Mapping[str, str], tries: Mapping[str, int]) -> bool:
+    """Whether a container is that of a step's commands, at their present try."""
+    step = labels.get("lading.step")
+    if step is None or "lading.service" in labels:
+        return False
+    return labels.get("lading.try", "1") == str(tries.get(step, 1))
 
 
 def _was_started(client: Client, listed: Mapping[str, Any]) -> bool:
@@ -61,6 +84,7 @@ class OnEngine(Value):
     containers: Mapping[str, tuple[str, int]]
     """Ids, and whose they are: (run, attempt)."""
     volumes: Mapping[str, tuple[str, int]]
+    networks: Mapping[str, tuple[str, int]]
     tags: tuple[str, ...]
     unlabelled: tuple[str, ...]
     """Containers in which images got their labels, long ago."""
@@ -78,6 +102,7 @@ def find_leftovers(client: Client, server: str) -> OnEngine:
     return OnEngine(
         containers=_owned("Id", client.containers(all=True, filters=filters)),
         volumes=_owned("Name", volumes),
+        networks=_owned("Id", client.networks(filters=filters)),
         tags=tuple(_tags(client, lambda tag: tag.startswith(tag_prefix(server)))),
         unlabelled=tuple(_forgotten(client, server)),
     )
@@ -111,7 +136,7 @@ def remove_leftovers(
             would lose its container otherwise. None: look now.
 
     Returns:
-        How many containers, volumes and tags were removed.
+        How many containers, volumes, networks and tags were removed.
     """
     found = found or find_leftovers(client, server)
     containers = [one for one, owner in found.containers.items() if owner not in keep]
@@ -121,13 +146,16 @@ def remove_leftovers(
     volumes = [one for one, owner in found.volumes.items() if owner not in keep]
     for volume in volumes:
         quietly(partial(client.remove_volume, volume, force=True))
+    networks = [one for one, owner in found.networks.items() if owner not in keep]
+    for network in networks:
+        remove_network(client, network)
     kept = {
         attempt_tag(Attempt(server=server, run=run, attempt=attempt, repository=""))
         for run, attempt in {*keep, *keep_images}
     }
     tags = [name for name in found.tags if name.rpartition(":")[2] not in kept]
     _untag(client, tags)
-    return len(containers) + len(volumes) + len(tags)
+    return len(containers) + len(volumes) + len(networks) + len(tags)
 
 
 def _forgotten(client: Client, server: str) -> list[str]:
@@ -155,6 +183,15 @@ def _untag(client: Client, names: Iterable[str]) -> None:
 
 def _remove_container(client: Client, container: str) -> None:
     quietly(partial(client.remove_container, container, force=True, v=True))
+
+
+def remove_network(client: Client, network: str) -> None:
+    """Remove a network; one that somebody is still in stays. Blocking."""
+    try:
+        client.remove_network(network)
+    except APIError as error:
+        if error.status_code not in (_FORBIDDEN, _NOT_FOUND, _CONFLICT):
+            raise
 
 
 def quietly(remove: Callable[[], object]) -> None:

@@ -69,12 +69,24 @@ class StepContainers:
     lane: Lane
     secrets: StepSecrets
 
-    async def prepare(self, step: Step, work: CommandsWork, image: str) -> Prepared:
-        """Make the step's container of the image (an id) and attach to it."""
-        network = self.lane.join(step) or await self.engine.network()
-        return await self.engine.call(self._prepare, step, work, image, network)
+    async def prepare(
+        self, step: Step, work: CommandsWork, image: str, *, network: str | None, number: int
+    ) -> Prepared:
+        """Make the step's container of the image (an id) and attach to it.
 
-    def _prepare(self, step: Step, work: CommandsWork, image: str, network: str) -> Prepared:
+        Args:
+            step: Whose.
+            work: Its commands.
+            image: The id of its image.
+            network: The one its services are in; None: it has none.
+            number: Which try of the step it is.
+        """
+        network = network or self.lane.join(step) or await self.engine.network()
+        return await self.engine.call(self._prepare, step, work, image, network, number)
+
+    def _prepare(
+        self, step: Step, work: CommandsWork, image: str, network: str, number: int
+    ) -> Prepared:
         engine = self.engine
         engine.ends.listen()
         config = host_config(
@@ -91,7 +103,7 @@ class StepContainers:
             "command": [],
             "environment": environment(step.env | self.secrets.values.get(step.key, {})),
             "working_dir": WORKSPACE,
-            "labels": self.attempt.labels(step.key),
+            "labels": self.attempt.labels(step.key) | {"lading.try": str(number)},
             "name": self.attempt.name(step.key),
             "host_config": engine.client.create_host_config(**config),
             "use_config_proxy": False,

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import errno
 import os
+import threading
 from collections.abc import Callable, Iterable, Iterator
 from typing import Protocol
 
@@ -40,6 +41,8 @@ class StoredOutput:
         self._output = output
         self._clean = RedactedOutput(redactor or Redactor(()), output.write)
         self._tail = b""
+        # The step's own output comes from one thread, what is told of its services from another.
+        self._lock = threading.Lock()
 
     def explained(self, outcome: Outcome) -> Outcome:
         """The outcome, with the reason that commands have only written down: a full disk."""
@@ -51,11 +54,12 @@ class StoredOutput:
     def write(self, stream: int, data: bytes) -> None:
         """See `Output.write`; raises OutputError where the bytes could not be stored."""
         last = data[-_TAIL:]
-        self._tail = last if len(last) == _TAIL else (self._tail + last)[-_TAIL:]
-        try:
-            self._clean.write(stream, data)
-        except OSError as error:
-            raise OutputError(_trouble(error)) from error
+        with self._lock:
+            self._tail = last if len(last) == _TAIL else (self._tail + last)[-_TAIL:]
+            try:
+                self._clean.write(stream, data)
+            except OSError as error:
+                raise OutputError(_trouble(error)) from error
 
     def flush(self) -> None:
         """Give out what might have begun a secret; the output has ended.

@@ -102,6 +102,10 @@ class Step(Answer):
     running_at: AwareDatetime | None = Field(description="When its own work began.")
     ended_at: AwareDatetime | None
     outcome: Outcome | None
+    tries: int = Field(
+        description="How many tries were begun of it: more than 1 only where the pipeline file "
+        "says `retry` and one failed; 0 before its start."
+    )
     carried_from: int | None = Field(
         description="The attempt that did it, where this one carried it over; null: this one."
     )

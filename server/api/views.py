@@ -178,6 +178,7 @@ def step(links: Links, row: StepRow) -> models.Step:
         running_at=row.running_at,
         ended_at=row.ended_at,
         outcome=row.outcome,
+        tries=row.tried,
         carried_from=row.carried_from,
         log=links.log(row.run, row.done_in, row.key),
     )

@@ -30,6 +30,7 @@ def would_go(settings: Settings) -> Iterator[str]:
         gone = asyncio.run(_look(settings, database))
     yield f"Would go: {gone.sentence}"
     yield from (f"  image {image}" for image in gone.images)
+    yield from (f"  cache {cache}" for cache in gone.caches)
 
 
 def clean(settings: Settings) -> Iterator[str]:
@@ -84,6 +85,12 @@ async def _keep(settings: Settings, database: Database) -> Gone:
         return await house.keep_all()
 
 
+def _server_id(settings: Settings) -> str:
+    """The name of its own that the server has on the engine; empty where it was never started."""
+    path = settings.server.data / "server-id"
+    return path.read_text() if path.exists() else ""
+
+
 @contextlib.asynccontextmanager
 async def _house(settings: Settings, database: Database) -> AsyncIterator[Housekeeping]:
     with ThreadPoolExecutor(2, thread_name_prefix="engine") as threads:
@@ -92,7 +99,7 @@ async def _house(settings: Settings, database: Database) -> AsyncIterator[Housek
             yield Housekeeping(
                 database=database,
                 logs=LogStore(settings.server.data / "logs", limit=settings.worker.log_limit),
-                engine=BuildCache(engine),
+                engine=BuildCache(engine, server=_server_id(settings)),
                 settings=settings.retention,
                 clock=clock.now,
                 # A server that was stopped may have left steps running; builds end with it.

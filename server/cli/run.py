@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import signal
 import sys
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -17,6 +18,7 @@ from pipelines.engine.client import Engine, reason
 from pipelines.engine.containers import Attempt, Limits
 from pipelines.engine.executor import EngineExecutor
 from pipelines.engine.leftovers import remove_attempt
+from pipelines.engine.old_caches import remove_old_caches
 from pipelines.execution import execute
 from pipelines.executor import OWN, Output
 from pipelines.explaining import Explained, explain
@@ -41,6 +43,8 @@ PARALLEL_STEPS = 4
 _BACKOFF = Backoff(within=5.0)
 """Whoever sits in front of it would rather hear soon that a registry says no."""
 _THREADS = 8
+_CACHES_KEPT = 7 * 86400.0
+"""Seconds since a step's cache was written last, as on a server that nobody has configured."""
 _TICK = 0.25
 _INTERRUPTED = 128 + signal.SIGINT
 
@@ -332,11 +336,13 @@ class _Overheard:
 
 
 async def _tidy(engine: Engine, marks: Marks, repository: str) -> None:
-    """Remove what runs left that were killed."""
+    """Remove what runs left that were killed, and caches of steps that nobody wrote lately."""
     for name in marks.dead():
         attempt = Attempt(server=marks.server, run=name, attempt=1, repository=repository)
         await engine.call(remove_attempt, engine.client, attempt)
         marks.forget(name)
+    before = time.time() - _CACHES_KEPT
+    await engine.call(remove_old_caches, engine.client, marks.server, before=before)
 
 
 def _bounded(plan: Plan) -> tuple[Plan, Limits]:

@@ -117,6 +117,9 @@ class WorkerSettings(Section):
     log_limit: Size = Field(
         64 * _MIB, ge=_MIB, description="Output kept of one step; the rest is dropped."
     )
+    cache_limit: Size = Field(
+        2 * _GIB, ge=_MIB, description="What the `cache` of a step may hold; more is not kept."
+    )
     grace: Duration = Field(10.0, ge=0, description="Time between SIGTERM and SIGKILL.")
 
 
@@ -151,10 +154,12 @@ class RetentionSettings(Section):
         7 * _DAY,
         ge=0,
         description="How long the engine keeps built images, images without a name and build "
-        "cache that nobody has used.",
+        "cache that nobody has used, and caches of steps that were not written anew.",
     )
     cache_size: Size = Field(
-        10 * _GIB, ge=0, description="How much of those the engine keeps; the oldest go first."
+        10 * _GIB,
+        ge=0,
+        description="How much of each of those the engine keeps; the oldest go first.",
     )
 
 

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import Any
+from typing import Annotated, Any
 
-from pydantic import AwareDatetime
+from pydantic import AwareDatetime, BeforeValidator
 
 from pipelines.definition.fields import Missed
 from pipelines.events import Event, EventKind
 from pipelines.plan import Plan
 from pipelines.problems import Problem
-from pipelines.progress import Outcome, State
+from pipelines.progress import Outcome, State, Try
 from pipelines.uptime import Uptime
 from pipelines.values import Value
 from server.hosts.port import RepositoryRef, StatusState
@@ -271,6 +271,13 @@ class StepRow(Value):
     """When it started, on a clock that nobody sets; None where an older Lading started it."""
     carried_from: int | None
     """The attempt that did it, where that is an earlier one."""
+    tries: Annotated[tuple[Try, ...], BeforeValidator(lambda value: value or ())]
+    """Those that failed and were followed by another."""
+
+    @property
+    def tried(self) -> int:
+        """How many tries were begun of it, this one counted."""
+        return len(self.tries) + 1 if self.started_at is not None else 0
 
     @property
     def done_in(self) -> int:

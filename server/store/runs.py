@@ -17,8 +17,10 @@ from pipelines.progress import (
     StepEnded,
     StepReady,
     StepRenewed,
+    StepRetried,
     StepRunning,
     StepStarted,
+    Try,
 )
 from server.store.keys import new_key
 from server.store.rows import AttemptRow, NewRun, RunRow, StepRow
@@ -203,7 +205,12 @@ def record_facts(conn: Connection, run: int, attempt: int, facts: Sequence[Fact]
             if isinstance(fact, StepRenewed)
             else steps.c.state.in_(_ACTIVE)
         )
-        conn.execute(sa.update(steps).where(own, open_).values(**_changes(fact)))
+        changes = _changes(fact)
+        if isinstance(fact, StepRetried):
+            before = conn.execute(sa.select(steps.c.tries, steps.c.running_at).where(own)).one()
+            this = Try.told(fact, before.running_at)
+            changes |= {"tries": [*(before.tries or ()), this.model_dump(mode="json")]}
+        conn.execute(sa.update(steps).where(own, open_).values(**changes))
 
 
 def _changes(fact: Fact) -> dict[str, Any]:
@@ -218,6 +225,8 @@ def _changes(fact: Fact) -> dict[str, Any]:
             return {"started_at": fact.at, "state": State.RUNNING, **uptime}
         case StepRunning():
             return {"running_at": fact.at}
+        case StepRetried():
+            return {"running_at": None}
         case StepEnded():
             return {
                 "ended_at": fact.at,

@@ -170,6 +170,7 @@ steps = Table(
     Column("outcome", JSON),
     Column("carried_from", Integer),
     Column("started_uptime", JSON),
+    Column("tries", JSON),
     ForeignKeyConstraint(["run", "attempt"], ["attempts.run", "attempts.number"]),
 )
 

@@ -232,10 +232,11 @@ class RunPages:
 
 def _step_view(row: StepRow, *, begin: datetime, whole: float, now: datetime) -> StepView:
     ended = row.ended_at or now
+    began = next((each.running_at for each in row.tries if each.running_at), row.running_at)
     phases = (
         ("waiting", row.ready_at, row.started_at or ended),
-        ("preparing", row.started_at, row.running_at or ended),
-        ("ran", row.running_at, ended),
+        ("preparing", row.started_at, began or ended),
+        ("ran", began, ended),
     )
     bars = []
     for what, start, end in phases:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,8 +11,10 @@ from pathlib import Path
 import docker
 import pytest
 
+from pipelines.engine.caches import LABEL
 from pipelines.engine.client import connect
 from pipelines.engine.leftovers import remove_leftovers
+from pipelines.engine.old_caches import remove_old_caches
 from server.store import deliveries, runs
 from server.store.rows import DeliveryRow, RunRow
 from tests.doubles.base import Delivery, serve, wait_until
@@ -86,7 +89,7 @@ class Stage:
         return [status.state for status in history]
 
     def left(self, *, running: bool = False) -> list[str]:
-        """Containers and volumes runs left; or only the containers that run. Images stay a day."""
+        """What runs left on the engine, or only the containers that run. Images stay a day."""
         server = self.server_id
         filters = {"label": f"lading.server={server}"}
         if running:
@@ -95,7 +98,9 @@ class Stage:
         if running:
             return [str(one["Id"]) for one in containers]
         volumes = self.client.api.volumes(filters=filters)["Volumes"] or []
-        return [*(str(one["Id"]) for one in containers), *(one["Name"] for one in volumes)]
+        networks = self.client.api.networks(filters=filters)
+        kept = [one["Name"] for one in volumes if LABEL not in one["Labels"]]
+        return [*(str(one["Id"]) for one in (*containers, *networks)), *kept]
 
     def nothing_is_left(self) -> None:
         """Wait until the engine holds nothing of ours."""
@@ -161,3 +166,4 @@ def stage(
     if (server.data / "server-id").exists():
         with contextlib.closing(connect(surroundings.engine)) as client:
             remove_leftovers(client, stage.server_id, set())
+            remove_old_caches(client, stage.server_id, before=math.inf)

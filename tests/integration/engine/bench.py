@@ -22,6 +22,7 @@ from pipelines.execution import execute
 from pipelines.images.retries import Backoff
 from pipelines.plan import Plan, Step
 from pipelines.progress import Fact, Outcome, Progress
+from pipelines.redaction import StepSecrets
 from pipelines.registries.logins import Login
 from pipelines.source import GitSource
 from pipelines.testing import MemoryOutputs
@@ -83,6 +84,7 @@ class Bench:
     logins: dict[str, Login] = field(default_factory=dict)
     limits: Limits = LIMITS
     patience: Patience = field(default_factory=Patience)
+    secrets: StepSecrets = field(default_factory=StepSecrets)
     facts: list[Fact] = field(default_factory=list)
     outputs: MemoryOutputs = field(default_factory=MemoryOutputs)
     cancelled: asyncio.Event = field(default_factory=asyncio.Event)
@@ -97,6 +99,7 @@ class Bench:
             source=self.source,
             limits=self.limits,
             logins=self.logins,
+            secrets=self.secrets,
             backoff=QUICK,
             patience=self.patience,
         )
@@ -139,7 +142,9 @@ class Bench:
         client = self.engine.client
         containers = client.containers(all=True, filters=filters)
         volumes = client.volumes(filters=filters)["Volumes"] or []
-        return [c["Names"][0] for c in containers] + [v["Name"] for v in volumes]
+        networks = client.networks(filters=filters)
+        names = [c["Names"][0] for c in containers] + [v["Name"] for v in volumes]
+        return names + [network["Name"] for network in networks]
 
     async def until(self, key: str, text: str) -> None:
         """Wait until a step has written the text."""

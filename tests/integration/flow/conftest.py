@@ -131,13 +131,15 @@ def flow(
 
 @pytest.fixture
 def left_on_engine(flow: Flow, docker_client: docker.DockerClient) -> Callable[[], list[str]]:
-    """Names of containers and volumes that runs left behind."""
+    """Names of containers, volumes and networks that runs left behind."""
     server = flow.server.lading.server_id
 
     def left() -> list[str]:
         filters = {"label": f"lading.server={server}"}
         containers = docker_client.api.containers(all=True, filters=filters)
         volumes = docker_client.api.volumes(filters=filters)["Volumes"] or []
-        return [str(one["Names"]) for one in containers] + [str(one["Name"]) for one in volumes]
+        networks = docker_client.api.networks(filters=filters)
+        names = [str(one["Names"]) for one in containers]
+        return names + [str(one["Name"]) for one in (*volumes, *networks)]
 
     return left

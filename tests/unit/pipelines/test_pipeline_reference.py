@@ -57,10 +57,27 @@ def test_the_schema_is_a_schema_and_knows_the_language() -> None:
         "timeout": "30m",
         "concurrency": {"group": "web", "cancel_in_progress": True},
         "build": {"web": None, "docs": {"context": "docs"}},
-        "test": {"unit": {"image": {"from": "build.web"}, "commands": "true", "needs": []}},
+        "test": {
+            "unit": {
+                "image": {"from": "build.web"},
+                "commands": "true",
+                "needs": [],
+                "services": {
+                    "db": {
+                        "image": "postgres:16",
+                        "args": ["-c", 1],
+                        "env": {"A": {"from_secret": "a"}, "B": 1},
+                        "ready": {"port": 5432, "timeout": "90s"},
+                    }
+                },
+                "cache": {"key": "pip", "paths": ".cache"},
+                "retry": 2,
+            }
+        },
         "push": {"web": {"to": "localhost/web", "tags": ["a"]}},
     }
     assert list(check.iter_errors(json.loads(json.dumps(good)))) == []
     assert not check.is_valid({"test": {"unit": {"script": "true"}}})
     assert not check.is_valid({"when": {"event": "merge_request"}})
+    assert not check.is_valid({"build": {"web": {"retry": 6}}})
     assert not check.is_valid({"concurrency": {"cancel_in_progress": "yes"}})
