@@ -261,6 +261,17 @@ CODES: dict[str, Explanation] = {
         "it.",
         "Name it in the `env` of the steps that need it.",
     ),
+    "P080": _explain(
+        "bad expiry",
+        "Artifacts are kept between a minute and a year.",
+        "Write `expire_in` like `14d` or `12h`.",
+    ),
+    "P081": _explain(
+        "nothing to keep",
+        "What is kept of a workspace is named by at most 50 files, folders or patterns of one "
+        "list. The whole workspace is no artifact.",
+        "Name them from the workspace's root: `htmlcov/`, `dist/*.whl`.",
+    ),
     "P090": _explain(
         "name taken",
         "Two pipeline files of the repository have the same name, so their statuses would be one.",

@@ -27,6 +27,8 @@ POINTS: Mapping[str, str] = MappingProxyType(
         "engine.created": "A step's container was made; it was not started.",
         "engine.started": "A step's container was started; that it runs is not stored.",
         "engine.running": "A step's commands run, and that is on its way to the disk.",
+        "keeping.begun": "A step's commands have ended; none of its files is kept yet.",
+        "keeping.kept": "A step's files are kept; that it has ended is not stored.",
         "build.output": "The engine is building an image, and has just said something.",
         "push.output": "The engine is pushing an image, and has just said something.",
         "logs.bytes": "A piece of output is in a log; its index does not know it.",

@@ -52,12 +52,24 @@ class BuildWork(Value):
     args: dict[str, str] = {}
 
 
+class Keeps(Value):
+    """What is kept of the workspace as a step's commands have left it."""
+
+    artifacts: tuple[str, ...] = ()
+    """Patterns of paths; of a folder, all that is in it."""
+    expire_in: float | None = None
+    """Seconds that the artifacts are kept; None: as long as whoever keeps them thinks fit."""
+    junit: tuple[str, ...] = ()
+    """Patterns of test reports, as JUnit writes them."""
+
+
 class CommandsWork(Value):
     """Run commands, in order, in one container with the workspace."""
 
     kind: Literal["commands"] = "commands"
     image: ImageRef
     commands: tuple[str, ...]
+    keeps: Keeps = Keeps()
 
 
 class PushWork(Value):

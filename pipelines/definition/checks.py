@@ -55,6 +55,8 @@ class _Outline(Value):
     """What `from` names."""
     named: _Named | None
     """The image's name, where it is one."""
+    kept: tuple[_Named, ...] = ()
+    """Paths of its artifacts and reports."""
     axes: dict[str, int]
     """The keys of its matrix, each with how many values it has."""
 
@@ -115,6 +117,10 @@ def _outline(stage: Stage, name: _Named, body: Node) -> _Outline:
         image=image is not None,
         source=next(_texts(_entry(image, "from")), None),
         named=next(_texts(image), None) if isinstance(image, Scalar) else None,
+        kept=(
+            *_texts(_entry(_entry(body, "artifacts"), "paths")),
+            *_texts(_entry(_entry(body, "reports"), "junit")),
+        ),
         axes=_counted(matrix) if isinstance(matrix, Entries) else {},
     )
 
@@ -175,15 +181,16 @@ def _images(outlines: list[_Outline]) -> Iterator[Problem]:
 
 
 def _axes(outlines: list[_Outline]) -> Iterator[Problem]:
-    """Matrix placeholders of an image's name that the step's matrix does not give."""
+    """Matrix placeholders of an image's name or a path that the step's matrix does not give."""
     for outline in outlines:
-        for name in placeholders.names(outline.named.text if outline.named else ""):
-            axis = name.removeprefix(placeholders.MATRIX)
-            if outline.named is not None and axis != name and axis not in outline.axes:
-                told = ", ".join(f"${{{placeholders.MATRIX}{each}}}" for each in outline.axes)
-                hint = f"there are {told}" if told else "add a `matrix` to the step"
-                message = f"unknown placeholder `${{{shown(name)}}}`"
-                yield problem("P028", message, outline.named.mark, hint)
+        for text in (*([outline.named] if outline.named else []), *outline.kept):
+            for name in placeholders.names(text.text):
+                axis = name.removeprefix(placeholders.MATRIX)
+                if axis != name and axis not in outline.axes:
+                    told = ", ".join(f"${{{placeholders.MATRIX}{each}}}" for each in outline.axes)
+                    hint = f"there are {told}" if told else "add a `matrix` to the step"
+                    message = f"unknown placeholder `${{{shown(name)}}}`"
+                    yield problem("P028", message, text.mark, hint)
 
 
 def _inputs(root: Node) -> Iterator[Problem]:

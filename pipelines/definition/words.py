@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pipelines.definition.fields import near
 from pipelines.definition.models import (
+    Artifacts,
     Build,
     Concurrency,
     Definition,
@@ -13,6 +14,7 @@ from pipelines.definition.models import (
     Paths,
     PipelineWhen,
     Push,
+    Reports,
     Resources,
     StepWhen,
     Test,
@@ -31,6 +33,8 @@ PLACES: dict[str, type[Value]] = {
     "test": Test,
     "secret": FromSecret,
     "resources": Resources,
+    "artifacts": Artifacts,
+    "reports": Reports,
     "push": Push,
 }
 """Each place where keys stand, and the model that knows them."""
@@ -44,8 +48,6 @@ NOT_YET: dict[str, frozenset[str]] = {
         {
             "services",
             "cache",
-            "reports",
-            "artifacts",
             "retry",
         }
     ),
@@ -57,6 +59,9 @@ _HERE = "here it is `"
 _STAGES = "steps stand under `build`, `test` and `push`"
 _NO_HOST = "steps never reach the machine they run on"
 _TURNS = "here it is `concurrency: "
+_ARTIFACTS = "here it is `artifacts: {paths: [htmlcov/]}`, in the step"
+_JUNIT = "here it is `reports: {junit: report.xml}`, in the step"
+_BOTH_WAYS = "they are kept whether the commands pass or fail"
 _LOGIN = "logins are set on the server, never in the file"
 
 FOREIGN: dict[str, str] = {
@@ -114,6 +119,13 @@ FOREIGN: dict[str, str] = {
     "cap_add": _NO_HOST,
     "devices": _NO_HOST,
     "network_mode": _NO_HOST,
+    "artifact_paths": _ARTIFACTS,
+    "store_artifacts": _ARTIFACTS,
+    "upload-artifact": _ARTIFACTS,
+    "artifact": _ARTIFACTS,
+    "store_test_results": _JUNIT,
+    "test_reports": _JUNIT,
+    "junit_xml": _JUNIT,
     "<<": "merge keys are not read; an alias may stand for a whole value: `env: *shared`",
 }
 """What other systems call things, and what to write here."""
@@ -134,6 +146,25 @@ FOREIGN_IN: dict[str, dict[str, str]] = {
         "key": "here it is `group`",
         "name": "here it is `group`",
         "limit": "the runs of a group always run one at a time",
+    },
+    "artifacts": {
+        "path": "here it is `paths`",
+        "expire-in": "here it is `expire_in`",
+        "expires": "here it is `expire_in`",
+        "retention-days": "here it is `expire_in`, like `14d`",
+        "retention": "here it is `expire_in`, like `14d`",
+        "when": _BOTH_WAYS,
+        "if-no-files-found": "where nothing matches, the step's output and the run's page say so",
+        "name": "they carry the step's name",
+        "exclude": "name what to keep in `paths`; patterns like `dist/*.whl` may stand there",
+        "untracked": "name what to keep in `paths`",
+        "reports": "`reports` stands beside `artifacts`, in the step",
+    },
+    "reports": {
+        "path": "here it is `junit`",
+        "paths": "here it is `junit`",
+        "xunit": "here it is `junit`",
+        "when": _BOTH_WAYS,
     },
 }
 """The same for words that mean something else outside of that place."""
@@ -176,5 +207,7 @@ _LACKING = {
     "commands": "`commands: [pytest -q]`",
     "to": "`to: ghcr.io/acme/web`",
     "from": "`{from: build.web}`",
+    "paths": "`paths: [htmlcov/]`",
+    "junit": "`junit: report.xml`",
     "from_secret": "`{from_secret: name}`",
 }
