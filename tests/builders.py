@@ -31,6 +31,7 @@ from pipelines.progress import (
     StepStarted,
 )
 from server.actions import Actions, ConflictError, NotFoundError
+from server.artifacts import ArtifactStore
 from server.auth import make_token, token_hash
 from server.disks import Disk
 from server.hosts.port import RepositoryRef, StatusState
@@ -191,6 +192,7 @@ class House:
         self.clock = Clock()
         self.database = Database(url)
         self.logs = LogStore(folder / "logs", limit=64 * 1024 * 1024)
+        self.artifacts = ArtifactStore(folder / "artifacts", limit=2**24, room=2**30)
         self.stopping = asyncio.Event()
         self.delivery_ids = deliveries.DeliveryIds(None)
         self.data = folder

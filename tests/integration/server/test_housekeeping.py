@@ -60,6 +60,7 @@ class Kept:
         return Housekeeping(
             database=self.house.database,
             logs=self.house.logs,
+            artifacts=self.house.artifacts,
             engine=self.engine,
             settings=self.settings,
             clock=self.house.clock,
