@@ -118,7 +118,7 @@ def _validate(root: Node, name: str) -> tuple[Definition | None, list[Problem]]:
 def _without_echoes(details: list[ErrorDetails]) -> list[ErrorDetails]:
     """Without the keys that are missing only because they stand there in another spelling."""
     unknown = [each["loc"] for each in details if each["type"] == "extra_forbidden"]
-    there = {(*loc[:-1], words.meant(str(loc[-1]))) for loc in unknown}
+    there = {(*loc[:-1], words.meant(_where(loc[:-1]), str(loc[-1]))) for loc in unknown}
     return [each for each in details if each["type"] != "missing" or each["loc"] not in there]
 
 
@@ -172,8 +172,8 @@ def _where(owner: _Place) -> str:
         if "path" in within:
             return "path"
         return "step_when" if place != "pipeline" else "input" if "inputs" in within else "when"
-    if within and within[0] == "resources":
-        return "resources"
+    if within and within[0] in ("resources", "artifacts", "reports"):
+        return str(within[0])
     if within and within[0] == "env":
         return "secret"
     return "image" if within and within[0] == "image" else place

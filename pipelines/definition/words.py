@@ -180,15 +180,19 @@ def keys(place: str) -> list[str]:
     return [info.alias or name for name, info in PLACES[place].model_fields.items()]
 
 
-def meant(key: str) -> str | None:
+def meant(place: str, key: str) -> str | None:
     """Our key, where another system's word is all that is wrong with it."""
-    taught = FOREIGN.get(key, "")
+    taught = _taught(place).get(key, "")
     return taught.removeprefix(_HERE).rstrip("`") if taught.startswith(_HERE) else None
+
+
+def _taught(place: str) -> dict[str, str]:
+    return FOREIGN | FOREIGN_IN.get("when" if place == "step_when" else place, {})
 
 
 def hint(place: str, key: str) -> str:
     """What to write in place of a key that is unknown there."""
-    taught = FOREIGN | FOREIGN_IN.get("when" if place == "step_when" else place, {})
+    taught = _taught(place)
     if key in taught:
         return taught[key]
     if elsewhere := [other for other in PLACES if key in keys(other) or is_not_yet(other, key)]:
