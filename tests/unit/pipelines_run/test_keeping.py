@@ -243,7 +243,7 @@ def test_who_stops_the_run_does_not_wait_for_files() -> None:
 
         class Slow(MemoryShelves):
             @contextlib.asynccontextmanager
-            async def __call__(self, key: str) -> AsyncIterator[MemoryShelf]:
+            async def __call__(self, key: str) -> AsyncIterator[MemoryShelf]:  # noqa: ARG002
                 began.set()
                 await asyncio.Event().wait()
                 yield MemoryShelf(Bounds(size=1, files=1))
@@ -265,8 +265,10 @@ def test_who_stops_the_run_does_not_wait_for_files() -> None:
     ("tests", "words"),
     [
         (Tests(total=1), "1 test: all passed"),
-        (Tests(total=1200, failed=2, errors=1, skipped=3, seconds=65), "1,200 tests in 1 min 5 s: "
-         "2 failed, 1 broke, 3 skipped"),
+        (
+            Tests(total=1200, failed=2, errors=1, skipped=3, seconds=65),
+            "1,200 tests in 1 min 5 s: 2 failed, 1 broke, 3 skipped",
+        ),
     ],
 )
 def test_tests_are_counted_in_words(tests: Tests, words: str) -> None:

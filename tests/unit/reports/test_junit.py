@@ -74,9 +74,7 @@ def test_a_failed_test_has_its_message_and_what_the_framework_says_of_it() -> No
 def test_where_there_is_no_message_the_first_line_of_the_text_is_it() -> None:
     failed = case(sample("jest"), "cart sums up")
 
-    assert failed.message == (
-        "Error: expect(received).toBe(expected) // Object.is equality"
-    )
+    assert failed.message == ("Error: expect(received).toBe(expected) // Object.is equality")
     assert failed.file == "src/cart.test.js"
 
 
@@ -130,13 +128,11 @@ def test_several_files_become_one_report() -> None:
 
 def test_no_secret_is_left_in_any_text() -> None:
     junit = JUnit(lambda text: text.replace("hunter2", "*******"))
-    junit.read(
-        "hunter2.xml",
-        [
-            b"<testsuite name='hunter2'><testcase name='hunter2' classname='hunter2' "
-            b"file='hunter2'><failure message='hunter2'>hunter2</failure></testcase>"
-        ],
+    data = (
+        b"<testsuite name='hunter2'><testcase name='hunter2' classname='hunter2' "
+        b"file='hunter2'><failure message='hunter2'>hunter2</failure></testcase>"
     )
+    junit.read("hunter2.xml", [data])
 
     report = junit.report()
     assert "hunter2" not in report.model_dump_json()
