@@ -28,6 +28,7 @@ POINTS: Mapping[str, str] = MappingProxyType(
         "engine.started": "A step's container was started; that it runs is not stored.",
         "engine.running": "A step's commands run, and that is on its way to the disk.",
         "keeping.begun": "A step's commands have ended; none of its files is kept yet.",
+        "artifacts.written": "A step's artifacts are on the disk, under no name of their own yet.",
         "keeping.kept": "A step's files are kept; that it has ended is not stored.",
         "build.output": "The engine is building an image, and has just said something.",
         "push.output": "The engine is pushing an image, and has just said something.",

@@ -122,7 +122,7 @@ async def _keep(step: Step, keeps: Keeps, executor: Executor, shelves: Shelves) 
         stored=stored,
         expire_in=keeps.expire_in,
         tests=tests,
-        notes=tuple(notes),
+        notes=tuple(map(executor.cleaned, notes)),
     )
 
 

@@ -18,6 +18,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import BinaryIO
 
+from pydantic import ValidationError
+
+from pipelines.crashing import reach
 from pipelines.reports import Report
 from pipelines.taking import Bounds, Taken
 from pipelines.values import Value
@@ -28,6 +31,8 @@ PIECE = 256 * 1024
 """Bytes read at once."""
 
 _STEP = re.compile(r"^[a-z]+\.[^/\x00]{1,150}$")
+_GONE = (FileNotFoundError, zipfile.BadZipFile)
+"""Also what somebody has damaged is there no more, for whoever wants it."""
 _LEVEL = 1
 """Of compression: what is kept is mostly packed already, or text, for which this does."""
 _FIRST, _LAST = datetime(1980, 1, 1, tzinfo=UTC), datetime(2107, 12, 31, tzinfo=UTC)
@@ -87,6 +92,7 @@ class ZipShelf:
         _to_disk(file)
         size = file.tell()
         file.close()
+        reach("artifacts.written")
         self._part.replace(self._path)
         _names_to_disk(self._path.parent)
         return size
@@ -135,7 +141,7 @@ class ArtifactStore:
         try:
             with zipfile.ZipFile(self._path(run, attempt, step)) as archive:
                 found = [StoredFile(path=e.filename, size=e.file_size) for e in archive.infolist()]
-        except FileNotFoundError:
+        except _GONE:
             return []
         return sorted(found, key=lambda file: file.path)
 
@@ -152,7 +158,7 @@ class ArtifactStore:
             try:
                 archive = held.enter_context(zipfile.ZipFile(self._path(run, attempt, step)))
                 entry = archive.getinfo(path)
-            except (FileNotFoundError, KeyError):
+            except (*_GONE, KeyError):
                 return None
             return entry.file_size, _pieces(archive, entry, held.pop_all())
 
@@ -160,9 +166,9 @@ class ArtifactStore:
         """What a step's tests reported; None where that is not there. Blocking."""
         try:
             data = _report(self._path(run, attempt, step)).read_bytes()
-        except FileNotFoundError:
+            return Report.model_validate_json(data)
+        except (FileNotFoundError, ValidationError):
             return None
-        return Report.model_validate_json(data)
 
     def remove_artifacts(self, run: int, attempt: int, step: str) -> None:
         """Delete a step's artifacts; its test report stays. Blocking."""

@@ -173,6 +173,15 @@ def test_a_secret_in_a_report_is_not_shown() -> None:
     assert walk.shelf.reported.cases[1].message == "******* was wrong"
 
 
+def test_a_secret_in_what_is_told_is_not_shown() -> None:
+    walk = Walk(Keeps(artifacts=("hunter2.txt",)))
+
+    walk.go()
+
+    assert walk.kept.notes == ("artifacts: no file matches *******.txt",)
+    assert "hunter2" not in walk.said
+
+
 def test_what_matches_no_file_is_told() -> None:
     walk = Walk(Keeps(artifacts=("dist/", "x.txt"), junit=("junit.xml",)))
 

@@ -134,6 +134,18 @@ def test_a_report_is_read_as_it_was_written(store: ArtifactStore) -> None:
     assert store.report(7, 2, STEP) is None
 
 
+def test_what_somebody_has_damaged_is_as_good_as_gone(store: ArtifactStore) -> None:
+    keep(store, {"a": b"1"})
+    path = store.archive(7, 1, STEP)
+    assert path is not None
+    path.write_bytes(b"PK no more")
+    path.with_suffix(".tests.json").write_text("{")
+
+    assert store.files(7, 1, STEP) == []
+    assert store.read(7, 1, STEP, "a") is None
+    assert store.report(7, 1, STEP) is None
+
+
 def test_removing_artifacts_leaves_the_report(store: ArtifactStore) -> None:
     keep(store, {"a": b"1"})
     with store.shelf(7, 1, STEP, used=0) as shelf:
