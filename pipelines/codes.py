@@ -296,6 +296,17 @@ CODES: dict[str, Explanation] = {
         "A step has at most 8 services, and a cache at most 16 paths.",
         "Take some out, or divide the step.",
     ),
+    "P086": _explain(
+        "bad expiry",
+        "Artifacts are kept between a minute and a year.",
+        "Write `expire_in` like `14d` or `12h`.",
+    ),
+    "P087": _explain(
+        "nothing to keep",
+        "What is kept of a workspace is named by at most 50 files, folders or patterns of one "
+        "list. The whole workspace is no artifact.",
+        "Name them from the workspace's root: `htmlcov/`, `dist/*.whl`.",
+    ),
     "P090": _explain(
         "name taken",
         "Two pipeline files of the repository have the same name, so their statuses would be one.",

@@ -14,10 +14,12 @@ from pipelines.crashing import reach
 from pipelines.durations import format_duration
 from pipelines.endings import timed_out
 from pipelines.executor import OWN, Executor, Output
+from pipelines.keeping import Shelves, keep
 from pipelines.plan import CommandsWork, Plan, PushWork, Step
 from pipelines.problems import ExecutorUnavailableError
 from pipelines.progress import (
     Fact,
+    Kept,
     Outcome,
     Progress,
     State,
@@ -68,6 +70,7 @@ async def execute(
     earlier: Progress | None = None,
     taken: Taken = lambda _: {},
     steady: Callable[[], Uptime | None] = uptime,
+    shelves: Shelves | None = None,
 ) -> Progress:
     """Run a plan to its end, whatever that is, and leave nothing behind.
 
@@ -91,6 +94,7 @@ async def execute(
             running step's goes on.
         taken: How much of a step's output an earlier process stored.
         steady: The clock that time limits go by, also from one process to the next.
+        shelves: Where the files go that steps want kept; None: nowhere.
 
     Returns:
         The progress in which all steps have ended.
@@ -106,6 +110,7 @@ async def execute(
         room=parallel_steps,
         taken=None if earlier is None else taken,
         steady=steady,
+        shelves=shelves,
     )
     try:
         await drive.through()
@@ -134,6 +139,7 @@ class _Drive:
         room: int,
         taken: Taken | None,
         steady: Callable[[], Uptime | None],
+        shelves: Shelves | None,
     ) -> None:
         self.progress = progress
         self.hands_over = False
@@ -145,6 +151,7 @@ class _Drive:
         self._outputs = outputs
         self._clock = clock
         self._steady = steady
+        self._shelves = shelves
         self._latest = progress.latest
         self._cancelled = cancelled
         self._grace = grace
@@ -313,9 +320,18 @@ class _Drive:
                 await asyncio.shield(told_start)
         with self._outputs(step.key) as output:
             taken = {} if self._taken is None else self._taken(step.key)
-            outcome = await self._tried(step, CountedOutput(output, taken))
-        told = self._end(step.key, outcome)
+            counted = CountedOutput(output, taken)
+            outcome = await self._tried(step, counted)
+            kept = await self._keep(step, outcome, counted)
+        told = self._end(step.key, outcome, kept)
         self._later(self._discard(step.key, told))
+
+    async def _keep(self, step: Step, outcome: Outcome, output: Output) -> Kept | None:
+        if self._shelves is None:
+            return None
+        return await keep(
+            step, outcome, self._executor, self._shelves, output=output, halting=self._halting
+        )
 
     async def _tried(self, step: Step, output: CountedOutput) -> Outcome:
         """The step as often as it may be tried."""
@@ -406,8 +422,8 @@ class _Drive:
         if self.progress.steps[key].running_at is None:
             self._tell(StepRunning(step=key, at=self._now()))
 
-    def _end(self, key: str, outcome: Outcome) -> asyncio.Future[None]:
-        return self._tell(StepEnded(step=key, at=self._now(), outcome=outcome))
+    def _end(self, key: str, outcome: Outcome, kept: Kept | None = None) -> asyncio.Future[None]:
+        return self._tell(StepEnded(step=key, at=self._now(), outcome=outcome, kept=kept))
 
     def _now(self) -> datetime:
         """The time for a fact: never before that of an earlier one, though the clock went back."""

@@ -29,6 +29,9 @@ The contract, for whoever writes a second executor:
   that there is nothing to go on with; what that means is not the executor's to say. Of a push that
   was cut off, the registry is asked what it has: all of it is a success, with the digest; else the
   outcome says what is there, or is None where the step says that it may be repeated.
+* `collect` reads files of the workspace as a step has left them: after its `run` or `adopt` has
+  returned and before it is discarded, also where it failed. It never does so through a container
+  in which anything has run. Several steps' files may be read at once, and a step's again.
 * Output is bytes as they came; `output.write` may be called from any one thread at a time per
   step and never blocks for long. `STDOUT` and `STDERR` are the container's own bytes and nothing
   else, so that their count says how much of a container's output is stored; a line of Lading's
@@ -37,11 +40,12 @@ The contract, for whoever writes a second executor:
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Protocol
 
 from pipelines.plan import Step
 from pipelines.progress import Outcome, Progress
+from pipelines.taking import Bounds, Take, Tally
 
 OWN = 0
 STDOUT = 1
@@ -91,6 +95,27 @@ class Executor(Protocol):
             running: Called once when it is clear that the work itself had begun.
             taken: Bytes of each stream that are stored already.
         """
+
+    async def collect(
+        self, step: Step, patterns: Sequence[str], bounds: Bounds, take: Take
+    ) -> Tally:
+        """Hand on files of the workspace; what was handed on, and what was left out.
+
+        Args:
+            step: One that has ended.
+            patterns: Paths and patterns from the workspace's root; of a folder, all that is in it.
+            bounds: How much at the most.
+            take: Gets each file, from one thread that is not the caller's.
+
+        Raises:
+            TooMuchError: There is more than the bounds allow.
+            ExecutorUnavailableError: The engine cannot be reached, or has the files no more.
+            tarfile.TarError: The engine broke off.
+            OSError: From `take`.
+        """
+
+    def cleaned(self, text: str) -> str:
+        """What a step has written elsewhere than to its output, without the attempt's secrets."""
 
     async def stop(self, key: str, *, grace: float) -> None:
         """Ask a running step to end."""

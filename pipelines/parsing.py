@@ -172,8 +172,8 @@ def _where(owner: _Place) -> str:
         if "path" in within:
             return "path"
         return "step_when" if place != "pipeline" else "input" if "inputs" in within else "when"
-    if within and within[0] == "resources":
-        return "resources"
+    if within and within[0] in ("resources", "artifacts", "reports"):
+        return str(within[0])
     if within and within[0] == "services":
         return _INSIDE_SERVICE.get(str(within[2]), "service") if len(within) > _OWN else "service"
     if within and within[0] == "env":

@@ -91,6 +91,17 @@ class Cache(Value):
     """Why it is not read or not written, for people."""
 
 
+class Keeps(Value):
+    """What is kept of the workspace as a step's commands have left it."""
+
+    artifacts: tuple[str, ...] = ()
+    """Patterns of paths; of a folder, all that is in it."""
+    expire_in: float | None = None
+    """Seconds that the artifacts are kept; None: as long as whoever keeps them thinks fit."""
+    junit: tuple[str, ...] = ()
+    """Patterns of test reports, as JUnit writes them."""
+
+
 class CommandsWork(Value):
     """Run commands, in order, in one container with the workspace."""
 
@@ -99,6 +110,7 @@ class CommandsWork(Value):
     commands: tuple[str, ...]
     services: tuple[Service, ...] = ()
     cache: Cache | None = None
+    keeps: Keeps = Keeps()
 
 
 class PushWork(Value):

@@ -24,6 +24,7 @@ from pipelines.plan import (
     CommandsWork,
     Group,
     ImageRef,
+    Keeps,
     NamedImage,
     Plan,
     PushWork,
@@ -241,6 +242,7 @@ class _Planner:
             commands=test.commands,
             services=tuple(besides.services(test, partial(self._image_name, variant, test))),
             cache=besides.cache(test.cache, self._event, {**self._raw, **variant.placeholders}),
+            keeps=_keeps(test, variant),
         )
         step = self._step(Stage.TEST, variant.name, test.timeout, work)
         own = {"CI_STAGE": step.stage.value, "CI_STEP": name}
@@ -320,6 +322,21 @@ def _variants(name: str, test: Test) -> Iterator[_Variant]:
     for values in itertools.product(*test.matrix.values()):
         combined = dict(zip(test.matrix, values, strict=True))
         yield _Variant(name=f"{name} ({', '.join(values)})", values=combined)
+
+
+def _keeps(test: Test, variant: _Variant) -> Keeps:
+    """What is kept of a step's files, with the variant's own values in the paths."""
+    values = {f"{placeholders.MATRIX}{axis}": value for axis, value in variant.values.items()}
+
+    def filled(paths: Sequence[str]) -> tuple[str, ...]:
+        return tuple(placeholders.fill(path, values) or path for path in paths)
+
+    artifacts, reports = test.artifacts, test.reports
+    return Keeps(
+        artifacts=filled(artifacts.paths) if artifacts else (),
+        expire_in=artifacts.expire_in if artifacts else None,
+        junit=filled(reports.junit) if reports else (),
+    )
 
 
 def _key(stage: Stage, name: str) -> str:

@@ -62,6 +62,39 @@ class Pushed(Value):
     tags: tuple[str, ...]
 
 
+class Tests(Value):
+    """What a step's test reports come to."""
+
+    __test__ = False  # no test of ours, whatever pytest thinks of the name
+
+    total: int = 0
+    failed: int = 0
+    errors: int = 0
+    skipped: int = 0
+    seconds: float = 0.0
+    """All tests together."""
+
+    @property
+    def bad(self) -> int:
+        """Tests that did not pass."""
+        return self.failed + self.errors
+
+
+class Kept(Value):
+    """What was kept of a step's files."""
+
+    files: int = 0
+    size: int = 0
+    """Bytes of the files."""
+    stored: int = 0
+    """Bytes they take where they are kept."""
+    expire_in: float | None = None
+    """Seconds; None: as long as whoever keeps them thinks fit."""
+    tests: Tests | None = None
+    notes: tuple[str, ...] = ()
+    """What could not be kept, and why: a sentence each, for people."""
+
+
 class Outcome(Value):
     """How a step ended."""
 
@@ -132,6 +165,8 @@ class StepEnded(Value):
     step: str
     at: AwareDatetime
     outcome: Outcome
+    kept: Kept | None = None
+    """Of its files; None where it asked for nothing, or never ran."""
 
 
 class StepRenewed(Value):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -14,6 +14,7 @@ from pipelines.plan import (
     BuiltImageRef,
     Cache,
     CommandsWork,
+    Keeps,
     NamedImage,
     Plan,
     PushWork,
@@ -22,6 +23,8 @@ from pipelines.plan import (
     Step,
 )
 from pipelines.progress import Outcome, Progress, State
+from pipelines.reports import Report
+from pipelines.taking import Bounds, Take, Taken, Tally, Wanted
 
 SUCCESS = Outcome(state=State.SUCCESS, exit_code=0)
 STOPPED = Outcome(state=State.FAILURE, exit_code=143, message="exit code 143")
@@ -46,6 +49,10 @@ class Script:
     """Whether it takes no notice of SIGTERM, and ends only at SIGKILL."""
     error: Exception | None = None
     """Raised by `run`, against the contract: for tests of what a broken executor does."""
+    files: Mapping[str, bytes] = field(default_factory=dict)
+    """What is in the workspace, by path, once it has ended."""
+    collect_error: Exception | None = None
+    """Raised by `collect`."""
 
 
 @dataclass(kw_only=True)
@@ -63,6 +70,8 @@ class ScriptedExecutor:
     """Keys of the builds whose image is there no more."""
     kept_images: bool | None = None
     """What `close` was told."""
+    secret: str = ""
+    """What must not be shown."""
     most_at_once: int = 0
     """The most steps that ran at the same time."""
     _stops: dict[str, asyncio.Future[float]] = field(default_factory=dict)
@@ -107,6 +116,26 @@ class ScriptedExecutor:
             return await self._end(script, stop)
         finally:
             del self._stops[step.key]
+
+    async def collect(
+        self, step: Step, patterns: Sequence[str], bounds: Bounds, take: Take
+    ) -> Tally:
+        """See `Executor.collect`."""
+        self.calls.append(f"collect {step.key}")
+        script, wanted = self.scripts.get(step.key, Script()), Wanted(patterns)
+        if script.collect_error is not None:
+            raise script.collect_error
+        tally = Tally(bounds=bounds)
+        for path, data in script.files.items():
+            if wanted.match(path):
+                taken = Taken(path=path, size=len(data))
+                tally.file(taken)
+                await asyncio.to_thread(take, taken, iter([data]))
+        return tally
+
+    def cleaned(self, text: str) -> str:
+        """See `Executor.cleaned`."""
+        return text.replace(self.secret, "*" * len(self.secret)) if self.secret else text
 
     async def stop(self, key: str, *, grace: float) -> None:
         """See `Executor.stop`."""
@@ -186,6 +215,44 @@ class MemoryOutputs:
         return self.steps[key].text
 
 
+class MemoryShelf:
+    """Keeps a step's files in memory."""
+
+    def __init__(self, bounds: Bounds) -> None:
+        self.bounds = bounds
+        self.reported: Report | None = None
+        self.files: dict[str, bytes] = {}
+        """What was kept."""
+        self._added: dict[str, bytes] = {}
+
+    def add(self, file: Taken, pieces: Iterator[bytes]) -> None:
+        """See `Shelf.add`."""
+        self._added[file.path] = b"".join(pieces)
+
+    def report(self, report: Report) -> None:
+        """See `Shelf.report`."""
+        self.reported = report
+
+    def keep(self) -> int:
+        """See `Shelf.keep`."""
+        self.files = self._added
+        return sum(map(len, self.files.values()))
+
+
+class MemoryShelves:
+    """Opens a `MemoryShelf` for each step."""
+
+    def __init__(self, bounds: Bounds | None = None) -> None:
+        self.steps: dict[str, MemoryShelf] = {}
+        self._bounds = bounds or Bounds(size=2**20, files=100)
+
+    @contextlib.asynccontextmanager
+    async def __call__(self, key: str) -> AsyncIterator[MemoryShelf]:
+        """The place for one step's files."""
+        shelf = self.steps[key] = MemoryShelf(self._bounds)
+        yield shelf
+
+
 def commands_step(
     name: str,
     *commands: str,
@@ -196,6 +263,7 @@ def commands_step(
     retries: int = 0,
     services: tuple[Service, ...] = (),
     cache: Cache | None = None,
+    keeps: Keeps | None = None,
 ) -> Step:
     """A step of the stage `test` that runs commands; `image` may be `build.x`."""
     built = image.startswith("build.")
@@ -204,6 +272,7 @@ def commands_step(
         commands=commands or ("true",),
         services=services,
         cache=cache,
+        keeps=keeps or Keeps(),
     )
     return Step(
         stage=Stage.TEST,

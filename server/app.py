@@ -35,6 +35,7 @@ from pipelines.source import Source
 from server import api, clock, logging, schedules, ui
 from server.actions import Actions
 from server.alone import alone
+from server.artifacts import ArtifactStore
 from server.config import Settings
 from server.disks import PART as DISK
 from server.disks import DiskWatch
@@ -93,6 +94,9 @@ class Lading:
         self.database.run(refuse_lost_keys, vault)
         self.delivery_ids = deliveries.DeliveryIds(self.database.run(deliveries.newest_id))
         self.logs = LogStore(data / "logs", limit=settings.worker.log_limit)
+        self.artifacts = ArtifactStore(
+            data / "artifacts", limit=settings.artifacts.limit, room=settings.artifacts.room
+        )
         self.hosts = make_hosts(settings)
         self.mirrors = Mirrors(data / "mirrors")
         self.engine = Engine(
@@ -170,6 +174,7 @@ class Lading:
         self.housekeeping = Housekeeping(
             database=self.database,
             logs=self.logs,
+            artifacts=self.artifacts,
             engine=BuildCache(self.engine, server=self.server_id),
             settings=settings.retention,
             clock=clock.now,
@@ -195,6 +200,8 @@ class Lading:
         return Worker(
             database=self.database,
             logs=self.logs,
+            artifacts=self.artifacts,
+            keep_for=self.settings.artifacts.expire_in,
             mirrors=self.mirrors,
             hosts=self.hosts,
             clock=clock.now,
@@ -309,6 +316,7 @@ class Lading:
                     routes=api.routes(
                         database=self.database,
                         logs=self.logs,
+                        artifacts=self.artifacts,
                         actions=self.actions,
                         clock=clock.now,
                         base_url=self.url,
@@ -320,6 +328,7 @@ class Lading:
                 *ui.routes(
                     database=self.database,
                     logs=self.logs,
+                    artifacts=self.artifacts,
                     actions=self.actions,
                     clock=clock.now,
                     base_url=self.url,

@@ -14,10 +14,12 @@ from pipelines.engine.cleanup import Unused, find_unused, remove_unused
 from pipelines.engine.client import ENGINE_ERRORS, Engine, reason
 from pipelines.problems import LadingError
 from pipelines.values import Value
+from server.artifacts import ArtifactStore
 from server.clock import Clock
 from server.config import RetentionSettings
 from server.logs import LogStore
 from server.store import Database
+from server.store import kept as kept_verbs
 from server.store import retention as verbs
 from server.store import tallies as tally_verbs
 from server.store.tallies import Tally
@@ -38,6 +40,9 @@ class Gone(Value):
     runs: int = 0
     outputs: int = 0
     output_bytes: int = 0
+    artifacts: int = 0
+    """Steps whose artifacts went."""
+    artifact_bytes: int = 0
     decisions: int = 0
     deliveries: int = 0
     delivery_bytes: int = 0
@@ -53,6 +58,9 @@ class Gone(Value):
         parts = (
             _some(self.runs, "run"),
             f"output of {_some(self.outputs, 'attempt')} ({output})" if self.outputs else "",
+            f"artifacts of {_some(self.artifacts, 'step')} ({format_size(self.artifact_bytes)})"
+            if self.artifacts
+            else "",
             _some(self.decisions, "decision without a run", "decisions without a run"),
             f"bodies of {_some(self.deliveries, 'delivery', 'deliveries')} ({body})"
             if self.deliveries
@@ -131,6 +139,7 @@ class Housekeeping:
         *,
         database: Database,
         logs: LogStore,
+        artifacts: ArtifactStore,
         engine: EngineHouse,
         settings: RetentionSettings,
         clock: Clock,
@@ -139,6 +148,7 @@ class Housekeeping:
     ) -> None:
         self._database = database
         self._logs = logs
+        self._files = artifacts
         self._engine = engine
         self._settings = settings
         self._clock = clock
@@ -190,6 +200,7 @@ class Housekeeping:
         log.info("house kept", gone=gone.sentence)
 
     async def _rows_and_files(self, *, dry: bool) -> Gone:
+        artifacts, artifact_bytes = await self._artifacts(dry=dry)
         outputs, output_bytes = await self._outputs(dry=dry)
         runs, run_bytes = await self._runs(dry=dry)
         orphans, orphan_bytes = await self._folders_without_run(dry=dry)
@@ -199,10 +210,33 @@ class Housekeeping:
             runs=runs,
             outputs=outputs + orphans,
             output_bytes=output_bytes + run_bytes + orphan_bytes,
+            artifacts=artifacts,
+            artifact_bytes=artifact_bytes,
             decisions=decisions,
             deliveries=deliveries,
             delivery_bytes=delivery_bytes,
         )
+
+    async def _artifacts(self, *, dry: bool) -> tuple[int, int]:
+        """Artifacts whose time is over; files first, so that none is forgotten."""
+        now, after = self._clock(), None
+        count = freed = 0
+        while found := await self._database.read(
+            kept_verbs.expired, now=now, after=after, limit=PORTION
+        ):
+            places = [
+                kept_verbs.Place(run=row.run, attempt=row.attempt, step=row.step) for row in found
+            ]
+            if not dry:
+                for place in places:
+                    await asyncio.to_thread(
+                        self._files.remove_artifacts, place.run, place.attempt, place.step
+                    )
+                await self._database.write(kept_verbs.artifacts_removed, places, at=now)
+            count += len(found)
+            freed += sum(row.stored for row in found)
+            after = places[-1]
+        return count, freed
 
     async def _outputs(self, *, dry: bool) -> tuple[int, int]:
         """Output of attempts that ended long ago; files first, so that none is forgotten."""
@@ -234,6 +268,7 @@ class Housekeeping:
                 gone = ids
                 if not dry:
                     gone = await self._database.write(verbs.remove_runs, ids, before=before)
+                freed += await self._remove_files(gone, dry=dry)
                 # Looking only, the output of old runs was counted for its own age already.
                 if not dry or self._settings.logs > self._settings.runs:
                     freed += await self._remove_folders(gone, dry=dry)
@@ -244,19 +279,26 @@ class Housekeeping:
         measure = self._logs.bytes_of if dry else self._logs.remove
         return sum([await asyncio.to_thread(measure, run) for run in runs])
 
+    async def _remove_files(self, runs: Sequence[int], *, dry: bool) -> int:
+        measure = self._files.bytes_of if dry else self._files.remove
+        return sum([await asyncio.to_thread(measure, run) for run in runs])
+
     async def _folders_without_run(self, *, dry: bool) -> tuple[int, int]:
         """Output whose run is in no row: we died between the two, or an older backup was restored.
 
         A young folder may belong to a run that is just being written down.
         """
         before = self._before(self._settings.logs).timestamp()
-        folders = await asyncio.to_thread(self._logs.runs, before=before)
+        with_output = await asyncio.to_thread(self._logs.runs, before=before)
+        with_files = await asyncio.to_thread(self._files.runs, before=before)
+        folders = sorted({*with_output, *with_files})
         count = freed = 0
         for start in range(0, len(folders), PORTION):
             some = folders[start : start + PORTION]
             known = await self._database.read(verbs.known_runs, some)
             orphans = [run for run in some if run not in known]
             freed += await self._remove_folders(orphans, dry=dry)
+            freed += await self._remove_files(orphans, dry=dry)
             count += len(orphans)
         return count, freed
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterable, Sequence
+from datetime import timedelta
 from typing import NamedTuple
 
 import structlog
@@ -11,11 +12,21 @@ from sqlalchemy.engine import Connection
 
 from pipelines.crashing import reach
 from pipelines.plan import Plan
-from pipelines.progress import Fact, Outcome, Progress, State, StepEnded, StepProgress, StepRunning
+from pipelines.progress import (
+    Fact,
+    Kept,
+    Outcome,
+    Progress,
+    State,
+    StepEnded,
+    StepProgress,
+    StepRunning,
+)
 from server.clock import Clock
 from server.hosts.port import StatusState
 from server.store import Database
 from server.store import images as image_verbs
+from server.store import kept as kept_verbs
 from server.store import runs as run_verbs
 from server.store import statuses as status_verbs
 from server.store import tallies as tally_verbs
@@ -86,6 +97,7 @@ class Recorder:
         earlier: Where an earlier process left the attempt; None: it begins.
         tell: Called when a status waits to be told.
         over: Called when the last step has ended.
+        keep_for: Seconds that artifacts are kept where the pipeline file does not say.
     """
 
     def __init__(
@@ -100,7 +112,9 @@ class Recorder:
         tell: Callable[[], None],
         over: Callable[[], None],
         earlier: Progress | None = None,
+        keep_for: float = 14 * 86400.0,
     ) -> None:
+        self._keep_for = keep_for
         self._database = database
         self._clock = clock
         self._run = run
@@ -138,6 +152,8 @@ class Recorder:
                     pushed=fact.outcome.pushed,
                     at=fact.at,
                 )
+            if isinstance(fact, StepEnded) and fact.kept is not None:
+                self._write_kept(conn, fact, fact.kept)
             if tell:
                 self._want(conn, StatusState.RUNNING, f"{fact.step} is running")
             if last:
@@ -152,6 +168,16 @@ class Recorder:
             self._over()
             log.info("run ended", run=self._run.id, state=str(self._progress.state))
         return future
+
+    def _write_kept(self, conn: Connection, fact: StepEnded, kept: Kept) -> None:
+        seconds = self._keep_for if kept.expire_in is None else kept.expire_in
+        kept_verbs.record_kept(
+            conn,
+            kept_verbs.Place(run=self._run.id, attempt=self._attempt, step=fact.step),
+            kept,
+            at=fact.at,
+            expires_at=fact.at + timedelta(seconds=seconds),
+        )
 
     def _write_in_turn(self, write: Callable[[Connection], None]) -> asyncio.Future[None]:
         future: asyncio.Future[None] = asyncio.get_running_loop().create_future()

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
+from contextlib import asynccontextmanager, contextmanager
 from typing import Any, Protocol
 
 import structlog
@@ -12,18 +12,21 @@ import structlog
 from pipelines.crashing import reach
 from pipelines.execution import execute
 from pipelines.executor import Executor, Output
+from pipelines.keeping import Shelf
 from pipelines.plan import Plan
 from pipelines.planning import bind
 from pipelines.problems import LadingError
 from pipelines.progress import Progress, State
 from pipelines.redaction import StepSecrets
 from pipelines.source import GitSource, Source
+from server.artifacts import ArtifactStore
 from server.clock import Clock
 from server.hosts.port import Host
 from server.logs import LogStore, trouble
 from server.mirrors import MirrorError, MirrorKey, Mirrors
 from server.runs import Recorder, stored_progress
 from server.store import Database, DatabaseBusyError
+from server.store import kept as kept_verbs
 from server.store import repositories as repository_verbs
 from server.store import runs as run_verbs
 from server.store import tallies as tally_verbs
@@ -53,6 +56,8 @@ class Worker:
     """Runs attempts, so many at once as there are slots.
 
     Args:
+        artifacts: Takes the files that steps want kept.
+        keep_for: Seconds that artifacts are kept where the pipeline file does not say.
         slots: Attempts at the same time.
         parallel_steps: Steps of one attempt at the same time.
         grace: Seconds between SIGTERM and SIGKILL.
@@ -69,6 +74,8 @@ class Worker:
         *,
         database: Database,
         logs: LogStore,
+        artifacts: ArtifactStore,
+        keep_for: float,
         mirrors: Mirrors,
         hosts: Mapping[str, Host],
         clock: Clock,
@@ -85,6 +92,8 @@ class Worker:
     ) -> None:
         self._database = database
         self._logs = logs
+        self._artifacts = artifacts
+        self._keep_for = keep_for
         self._mirrors = mirrors
         self._hosts = hosts
         self._clock = clock
@@ -225,6 +234,7 @@ class Worker:
             target_url=self._run_url(run.id),
             tell=self._tell,
             over=lambda: self._free((attempt.run, attempt.number)),
+            keep_for=self._keep_for,
         )
         return run, recorder, earlier
 
@@ -259,6 +269,7 @@ class Worker:
                 parallel_steps=self._parallel_steps,
                 earlier=earlier,
                 taken=lambda key: self._logs.taken(run.id, attempt.number, key),
+                shelves=lambda key: self._shelf(run.id, attempt.number, key),
             )
         finally:
             for step in plan.steps:
@@ -305,6 +316,12 @@ class Worker:
         finally:
             close()
             self._logs.end(run, attempt, key)
+
+    @asynccontextmanager
+    async def _shelf(self, run: int, attempt: int, key: str) -> AsyncIterator[Shelf]:
+        used = await self._database.read(kept_verbs.stored_bytes)
+        with self._artifacts.shelf(run, attempt, key, used=used) as shelf:
+            yield shelf
 
     async def _recover(self) -> None:
         """Take up what an earlier process left running, before anything new is taken."""

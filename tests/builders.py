@@ -22,6 +22,7 @@ from pipelines.plan import (
 )
 from pipelines.problems import Problem
 from pipelines.progress import (
+    Kept,
     Outcome,
     Pushed,
     State,
@@ -29,8 +30,12 @@ from pipelines.progress import (
     StepReady,
     StepRunning,
     StepStarted,
+    Tests,
 )
+from pipelines.reports import Report
+from pipelines.taking import Taken
 from server.actions import Actions, ConflictError, NotFoundError
+from server.artifacts import ArtifactStore
 from server.auth import make_token, token_hash
 from server.disks import Disk
 from server.hosts.port import RepositoryRef, StatusState
@@ -38,6 +43,7 @@ from server.logs import LogStore
 from server.notices import Board
 from server.operations import Operations
 from server.store import Database, deliveries, images, repositories, runs, statuses, tokens
+from server.store import kept as kept_verbs
 from server.store.database import sqlite_url
 from server.store.migrations import run as upgrade
 from server.store.rows import (
@@ -191,6 +197,7 @@ class House:
         self.clock = Clock()
         self.database = Database(url)
         self.logs = LogStore(folder / "logs", limit=64 * 1024 * 1024)
+        self.artifacts = ArtifactStore(folder / "artifacts", limit=2**24, room=2**30)
         self.stopping = asyncio.Event()
         self.delivery_ids = deliveries.DeliveryIds(None)
         self.data = folder
@@ -403,6 +410,35 @@ class House:
                 pushed=pushed,
                 at=self.clock(),
             )
+
+    def keep(
+        self,
+        run: int,
+        key: str = "test.unit",
+        *,
+        attempt: int = 1,
+        files: dict[str, bytes] | None = None,
+        report: Report | None = None,
+        notes: tuple[str, ...] = (),
+        expire_in: float = 3600.0,
+    ) -> None:
+        """A step's files are kept, and what its tests reported."""
+        files = files or {}
+        with self.artifacts.shelf(run, attempt, key, used=0) as shelf:
+            for path, data in files.items():
+                shelf.add(Taken(path=path, size=len(data)), iter([data]))
+            if report is not None:
+                shelf.report(report)
+            stored = shelf.keep() if files else 0
+        counts = None if report is None else Tests(total=report.total, failed=report.failed)
+        size = sum(map(len, files.values()))
+        self.database.run(
+            kept_verbs.record_kept,
+            kept_verbs.Place(run=run, attempt=attempt, step=key),
+            Kept(files=len(files), size=size, stored=stored, tests=counts, notes=notes),
+            at=self.clock(),
+            expires_at=self.clock() + timedelta(seconds=expire_in),
+        )
 
     def finish(self, run: int, state: State, sentence: str, *, attempt: int = 1) -> None:
         """The attempt ends."""

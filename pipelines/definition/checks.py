@@ -54,7 +54,7 @@ class _Outline(Value):
     source: _Named | None
     """What `from` names."""
     named: tuple[_Named, ...]
-    """The names in which the matrix may stand: of its image, its services' images, its cache."""
+    """Texts in which the matrix may stand: names of images, the cache's key, paths to keep."""
     axes: dict[str, int]
     """The keys of its matrix, each with how many values it has."""
 
@@ -126,6 +126,8 @@ def _names(body: Node) -> Iterator[_Named]:
     for node in (*images, _entry(_entry(body, "cache"), "key")):
         if isinstance(node, Scalar):
             yield from _texts(node)
+    yield from _texts(_entry(_entry(body, "artifacts"), "paths"))
+    yield from _texts(_entry(_entry(body, "reports"), "junit"))
 
 
 def _counted(matrix: Entries) -> dict[str, int]:

@@ -32,6 +32,10 @@ MAX_AXES = 3
 MAX_AXIS = 32
 """Values of one axis of a matrix."""
 MAX_GROUP = 100
+MIN_EXPIRY = 60.0
+MAX_EXPIRY = 365 * 86400.0
+MAX_KEPT = 50
+"""Paths of one list of files to keep."""
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,62}", re.ASCII)
 _PIPELINE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}", re.ASCII)
@@ -117,6 +121,18 @@ def _duration(value: object) -> object:
         raise failed("P020", shown(str(error), 120)) from None
     if not MIN_TIMEOUT <= seconds <= MAX_TIMEOUT:
         raise failed("P020", f"`{shown(value)}` is not between 1s and 7d")
+    return seconds
+
+
+def _expiry(value: object) -> object:
+    if not isinstance(value, str):
+        return value
+    try:
+        seconds = parse_duration(value)
+    except ValueError as error:
+        raise failed("P086", shown(str(error), 120), "write it like `14d` or `12h`") from None
+    if not MIN_EXPIRY <= seconds <= MAX_EXPIRY:
+        raise failed("P086", f"`{shown(value)}` is not between 1m and 365d", "`14d` is two weeks")
     return seconds
 
 
@@ -305,6 +321,28 @@ def _path(text: str) -> str:
     return posixpath.normpath(text)
 
 
+def _kept(text: str) -> str:
+    """A path or pattern of files to keep; of the placeholders only a matrix's are safe in one."""
+    if text.startswith("/") or ".." in text.split("/"):
+        hint = "a path from the repository's root, without `..`"
+        raise failed("P024", f"`{shown(text)}` leaves the workspace", hint)
+    if text in (".", "./") or "\\" in text or not text.isprintable():
+        hint = "a file, a folder or a pattern: `htmlcov/`, `dist/*.whl`"
+        raise failed("P087", f"`{shown(text)}` names nothing to keep", hint)
+    for name in placeholders.names(text):
+        if not name.startswith(placeholders.MATRIX):
+            hint = "here only a matrix's own values can stand: `report-${matrix.python}.xml`"
+            raise failed("P028", f"`${{{shown(name)}}}` cannot be part of a path", hint)
+    return _pattern(text)
+
+
+def _kept_list(value: tuple[str, ...]) -> tuple[str, ...]:
+    if len(value) > MAX_KEPT:
+        hint = "name folders, or patterns like `reports/*.xml`"
+        raise failed("P087", f"{len(value)} paths; a list may have {MAX_KEPT}", hint)
+    return value
+
+
 def _target(text: str) -> str:
     if _STAGE_TARGET.fullmatch(text) is None:
         raise failed(
@@ -410,6 +448,13 @@ Events = Annotated[
 Retry = Annotated[Literal["never", "safe"], BeforeValidator(_retry)]
 Pattern = Annotated[str, AfterValidator(_pattern)]
 Patterns = Annotated[tuple[Pattern, ...], _Filled, _OneOrMany]
+KeptPaths = Annotated[
+    tuple[Annotated[str, AfterValidator(_kept)], ...],
+    AfterValidator(_kept_list),
+    _Filled,
+    _OneOrMany,
+]
+Expiry = Annotated[float, BeforeValidator(_expiry, json_schema_input_type=str)]
 Variable = Annotated[str, AfterValidator(_own_variable), AfterValidator(_variable)]
 Argument = Annotated[str, AfterValidator(_variable)]
 Text = Annotated[str, _Scalar]

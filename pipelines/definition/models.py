@@ -170,6 +170,30 @@ class Resources(Value):
     )
 
 
+class Artifacts(Value):
+    """Files that are kept as the step has left them, whether its commands pass or fail."""
+
+    paths: f.KeptPaths = Field(
+        description="Files, folders or patterns below the workspace, one or a list: `htmlcov/`, "
+        "`dist/*.whl`. `${matrix.<key>}` may be part of one. Links are left out."
+    )
+    expire_in: f.Expiry | None = Field(
+        None,
+        description="How long they are kept, like `14d`; between `1m` and `365d`, and never longer "
+        "than the run. Default: the server's.",
+    )
+
+
+class Reports(Value):
+    """What the tests themselves report."""
+
+    junit: f.KeptPaths = Field(
+        description="Test reports as JUnit writes them (pytest: `--junitxml=report.xml`), one or "
+        "a list; patterns and `${matrix.<key>}` as in `artifacts`. A report never fails a step: "
+        "its commands do."
+    )
+
+
 class FromBuild(Value):
     """The image that a step of `build` makes in the same run."""
 
@@ -343,6 +367,12 @@ class Test(Value):
     )
     resources: Resources | None = Field(
         None, description="Less memory or processors than the server allows a step."
+    )
+    artifacts: Artifacts | None = Field(
+        None, description="Files of the workspace to keep once the commands have ended."
+    )
+    reports: Reports | None = Field(
+        None, description="Test reports to read once the commands have ended."
     )
 
 

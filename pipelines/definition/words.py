@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pipelines.definition.fields import near
 from pipelines.definition.models import (
+    Artifacts,
     Build,
     Cache,
     Concurrency,
@@ -15,6 +16,7 @@ from pipelines.definition.models import (
     PipelineWhen,
     Push,
     Ready,
+    Reports,
     Resources,
     Service,
     StepWhen,
@@ -37,6 +39,8 @@ PLACES: dict[str, type[Value]] = {
     "service": Service,
     "ready": Ready,
     "cache": Cache,
+    "artifacts": Artifacts,
+    "reports": Reports,
     "push": Push,
 }
 """Each place where keys stand, and the model that knows them."""
@@ -46,12 +50,7 @@ _TEMPLATE = ("template", "version", "base", "packages", "dependencies", "steps",
 NOT_YET: dict[str, frozenset[str]] = {
     "pipeline": frozenset({"deploy"}),
     "build": frozenset({*_TEMPLATE, "secrets", "platforms"}),
-    "test": frozenset(
-        {
-            "reports",
-            "artifacts",
-        }
-    ),
+    "test": frozenset(),
     "push": frozenset(),
 }
 """Keys of the language that this version does not do yet. Building one means deleting it here."""
@@ -60,6 +59,9 @@ _HERE = "here it is `"
 _STAGES = "steps stand under `build`, `test` and `push`"
 _NO_HOST = "steps never reach the machine they run on"
 _TURNS = "here it is `concurrency: "
+_ARTIFACTS = "here it is `artifacts: {paths: [htmlcov/]}`, in the step"
+_JUNIT = "here it is `reports: {junit: report.xml}`, in the step"
+_BOTH_WAYS = "they are kept whether the commands pass or fail"
 _LOGIN = "logins are set on the server, never in the file"
 
 FOREIGN: dict[str, str] = {
@@ -117,6 +119,13 @@ FOREIGN: dict[str, str] = {
     "cap_add": _NO_HOST,
     "devices": _NO_HOST,
     "network_mode": _NO_HOST,
+    "artifact_paths": _ARTIFACTS,
+    "store_artifacts": _ARTIFACTS,
+    "upload-artifact": _ARTIFACTS,
+    "artifact": _ARTIFACTS,
+    "store_test_results": _JUNIT,
+    "test_reports": _JUNIT,
+    "junit_xml": _JUNIT,
     "<<": "merge keys are not read; an alias may stand for a whole value: `env: *shared`",
 }
 """What other systems call things, and what to write here."""
@@ -180,6 +189,25 @@ FOREIGN_IN: dict[str, dict[str, str]] = {
         "http": "here it is `command`, with a client that the service's image has",
     },
     "cache": _CACHE,
+    "artifacts": {
+        "path": "here it is `paths`",
+        "expire-in": "here it is `expire_in`",
+        "expires": "here it is `expire_in`",
+        "retention-days": "here it is `expire_in`, like `14d`",
+        "retention": "here it is `expire_in`, like `14d`",
+        "when": _BOTH_WAYS,
+        "if-no-files-found": "where nothing matches, the step's output and the run's page say so",
+        "name": "they carry the step's name",
+        "exclude": "name what to keep in `paths`; patterns like `dist/*.whl` may stand there",
+        "untracked": "name what to keep in `paths`",
+        "reports": "`reports` stands beside `artifacts`, in the step",
+    },
+    "reports": {
+        "path": "here it is `junit`",
+        "paths": "here it is `junit`",
+        "xunit": "here it is `junit`",
+        "when": _BOTH_WAYS,
+    },
 }
 """The same for words that mean something else outside of that place."""
 
@@ -196,13 +224,17 @@ def keys(place: str) -> list[str]:
 
 def meant(place: str, key: str) -> str | None:
     """Our key, where another system's word is all that is wrong with it."""
-    taught = (FOREIGN | FOREIGN_IN.get(place, {})).get(key, "")
+    taught = _taught(place).get(key, "")
     return taught.removeprefix(_HERE).rstrip("`") if taught.startswith(_HERE) else None
+
+
+def _taught(place: str) -> dict[str, str]:
+    return FOREIGN | FOREIGN_IN.get("when" if place == "step_when" else place, {})
 
 
 def hint(place: str, key: str) -> str:
     """What to write in place of a key that is unknown there."""
-    taught = FOREIGN | FOREIGN_IN.get("when" if place == "step_when" else place, {})
+    taught = _taught(place)
     if key in taught:
         return taught[key]
     if elsewhere := [other for other in PLACES if key in keys(other) or is_not_yet(other, key)]:
@@ -220,9 +252,10 @@ def lacking(key: str) -> str:
 _LACKING = {
     "image": "`image: postgres:16`",
     "key": "`cache: {key: pip, paths: [.cache]}`",
-    "paths": "`cache: {key: pip, paths: [.cache]}`",
+    "paths": "`paths: [htmlcov/]`",
     "commands": "`commands: [pytest -q]`",
     "to": "`to: ghcr.io/acme/web`",
     "from": "`{from: build.web}`",
+    "junit": "`junit: report.xml`",
     "from_secret": "`{from_secret: name}`",
 }

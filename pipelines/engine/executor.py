@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TypeVar
 
@@ -15,6 +15,7 @@ from pipelines.crashing import reach
 from pipelines.engine.attaching import Prepared, begins, image_of
 from pipelines.engine.besides import Besides
 from pipelines.engine.client import ENGINE_ERRORS, Engine, gone, reason, unavailable
+from pipelines.engine.collecting import Collecting
 from pipelines.engine.containers import Attempt, Limits
 from pipelines.engine.imaging import Imaging, not_built
 from pipelines.engine.interruption import Interruption, Patience, StoppedError, Watchdog
@@ -34,6 +35,7 @@ from pipelines.redaction import Redactor, StepSecrets
 from pipelines.registries.logins import Logins
 from pipelines.registries.refusals import RegistryError
 from pipelines.source import Source
+from pipelines.taking import Bounds, Take, Tally
 
 BEGINNINGS = 3
 """How often a step is begun at most while the engine comes and goes."""
@@ -84,6 +86,7 @@ class EngineExecutor:
         self._backoff = backoff or Backoff()
         self._patience = patience or Patience()
         self._workspace = Workspace(engine, attempt, source)
+        self._collecting = Collecting(engine, attempt, self._workspace.volume)
         self._lane = Lane(engine, attempt, plan)
         self._containers = StepContainers(
             engine=engine,
@@ -203,6 +206,16 @@ class EngineExecutor:
             # Also where our own task was cancelled: no thread may go on reading.
             active.interruption.request()
             del self._active[step.key]
+
+    async def collect(
+        self, step: Step, patterns: Sequence[str], bounds: Bounds, take: Take
+    ) -> Tally:
+        """See `Executor.collect`."""
+        return await self._collecting.collect(step.key, patterns, bounds, take)
+
+    def cleaned(self, text: str) -> str:
+        """See `Executor.cleaned`."""
+        return self._redactor.cleaned(text)
 
     async def stop(self, key: str, *, grace: float) -> None:
         """See `Executor.stop`."""

@@ -90,7 +90,8 @@ class _Schemas:
     def query(self, model: type[BaseModel]) -> list[Object]:
         found = []
         for name, schema in self._queries[model].get("properties", {}).items():
-            parameter = {"name": name, "in": "query", "required": False, "schema": schema}
+            needed = name in self._queries[model].get("required", ())
+            parameter = {"name": name, "in": "query", "required": needed, "schema": schema}
             if "description" in schema:
                 parameter["description"] = schema["description"]
             found.append(parameter)
@@ -121,7 +122,7 @@ def _operation(endpoint: Endpoint, schemas: _Schemas) -> Object:
 
 def _responses(endpoint: Endpoint, schemas: _Schemas) -> Object:
     if endpoint.answer is None:
-        content: Object = {"text/plain": {"schema": {"type": "string"}}}
+        content: Object = {endpoint.media: {"schema": {"type": "string"}}}
     else:
         content = {"application/json": {"schema": schemas.answer(endpoint.answer)}}
     good = [endpoint.status, *([206] if "Range" in endpoint.headers else [])]

@@ -6,11 +6,11 @@ from collections.abc import Sequence
 from typing import TypeVar
 from urllib.parse import urlencode
 
-from pydantic import BaseModel
 from starlette.responses import Response
 
 from pipelines.progress import State
-from server.api import models, operations, views
+from server.api import kept, models, operations, views
+from server.api.answers import json_answer, run_asked, step_asked
 from server.api.output import StepOutput
 from server.api.problems import ApiError
 from server.api.routing import Api, Asked, Endpoint
@@ -21,7 +21,7 @@ from server.store import pauses as pause_verbs
 from server.store import repositories as repository_verbs
 from server.store import runs as run_verbs
 from server.store import statuses as status_verbs
-from server.store.rows import RunRow, StepRow
+from server.store.rows import RunRow
 
 T = TypeVar("T")
 
@@ -39,12 +39,12 @@ async def list_runs(api: Api, asked: Asked) -> Response:
     )
     shown, link = _page(api, asked, rows, query.limit)
     items = [views.run_brief(api.links, row) for row in shown]
-    return _json(models.Page[models.RunBrief](items=items, next=link), link=link)
+    return json_answer(models.Page[models.RunBrief](items=items, next=link), link=link)
 
 
 async def show_run(api: Api, asked: Asked) -> Response:
     """A run with its attempts, newest steps, images and statuses."""
-    return _json(await _whole_run(api, await _run(api, asked)))
+    return json_answer(await _whole_run(api, await run_asked(api, asked)))
 
 
 async def show_queue(api: Api, asked: Asked) -> Response:
@@ -54,7 +54,7 @@ async def show_queue(api: Api, asked: Asked) -> Response:
     waiting = (await api.database.read(run_verbs.count_by_state)).get(State.WAITING, 0)
     now = api.clock()
     items = [views.queued(api.links, row, now) for row in rows]
-    return _json(models.Queue(items=items, waiting=waiting))
+    return json_answer(models.Queue(items=items, waiting=waiting))
 
 
 async def start_run(api: Api, asked: Asked) -> Response:
@@ -68,7 +68,7 @@ async def start_run(api: Api, asked: Asked) -> Response:
         pipeline=wanted.pipeline,
         inputs=wanted.inputs,
     )
-    return _json(views.decision(api.links, decided, None), status=201)
+    return json_answer(views.decision(api.links, decided, None), status=201)
 
 
 async def start_attempt(api: Api, asked: Asked) -> Response:
@@ -79,34 +79,34 @@ async def start_attempt(api: Api, asked: Asked) -> Response:
         run, by=asked.by, only_failed=wanted.only is not None, start=wanted.from_
     )
     answer = views.attempt(api.links, row)
-    return _json(answer, status=201, headers={"Location": answer.steps})
+    return json_answer(answer, status=201, headers={"Location": answer.steps})
 
 
 async def cancel_run(api: Api, asked: Asked) -> Response:
     """Stop it."""
     row = await api.actions.cancel(asked.row_id("run", "run"), by=asked.by)
-    return _json(views.attempt(api.links, row), status=202)
+    return json_answer(views.attempt(api.links, row), status=202)
 
 
 async def list_steps(api: Api, asked: Asked) -> Response:
     """The steps of an attempt."""
-    run = await _run(api, asked)
+    run = await run_asked(api, asked)
     number = asked.row_id("attempt", f"attempt of run {run.id}")
     if number > run.attempt:
         raise ApiError(404, f"run {run.id} has no attempt {number}: its newest is {run.attempt}")
     rows = await api.database.read(run_verbs.steps_of, run.id, number)
-    return _json(models.Steps(items=[views.step(api.links, row) for row in rows]))
+    return json_answer(models.Steps(items=[views.step(api.links, row) for row in rows]))
 
 
 async def attempt_log(api: Api, asked: Asked) -> Response:
     """A step's output."""
-    run = await _run(api, asked)
+    run = await run_asked(api, asked)
     return await _log(api, asked, run, asked.row_id("attempt", f"attempt of run {run.id}"))
 
 
 async def newest_log(api: Api, asked: Asked) -> Response:
     """A step's output in the newest attempt."""
-    run = await _run(api, asked)
+    run = await run_asked(api, asked)
     return await _log(api, asked, run, run.attempt)
 
 
@@ -119,7 +119,7 @@ async def list_deliveries(api: Api, asked: Asked) -> Response:
     shown, link = _page(api, asked, rows, query.limit)
     decided = await api.database.read(delivery_verbs.decisions_of, [row.id for row in shown])
     items = [views.delivery_brief(api.links, row, decided.get(row.id)) for row in shown]
-    return _json(models.Page[models.DeliveryBrief](items=items, next=link), link=link)
+    return json_answer(models.Page[models.DeliveryBrief](items=items, next=link), link=link)
 
 
 async def show_delivery(api: Api, asked: Asked) -> Response:
@@ -132,13 +132,13 @@ async def show_delivery(api: Api, asked: Asked) -> Response:
     earlier = None
     if decided is not None and decided.duplicate_of is not None:
         earlier = await api.database.read(delivery_verbs.decision, decided.duplicate_of)
-    return _json(views.delivery(api.links, row, decided, earlier))
+    return json_answer(views.delivery(api.links, row, decided, earlier))
 
 
 async def redeliver(api: Api, asked: Asked) -> Response:
     """Read a stored delivery once more."""
     row = await api.actions.redeliver(asked.text("delivery"), by=asked.by)
-    return _json(views.delivery(api.links, row, None, None), status=202)
+    return json_answer(views.delivery(api.links, row, None, None), status=202)
 
 
 async def list_images(api: Api, asked: Asked) -> Response:
@@ -153,34 +153,26 @@ async def list_images(api: Api, asked: Asked) -> Response:
     )
     shown, link = _page(api, asked, rows, query.limit)
     items = [views.image(api.links, row) for row in shown]
-    return _json(models.Page[models.ImageVersion](items=items, next=link), link=link)
+    return json_answer(models.Page[models.ImageVersion](items=items, next=link), link=link)
 
 
 async def list_repositories(api: Api, asked: Asked) -> Response:  # noqa: ARG001 - a handler's shape
     """Every repository, by name."""
     rows = await api.database.read(repository_verbs.all_repositories)
     items = [views.repository(api.links, row) for row in rows]
-    return _json(models.Page[models.Repository](items=items, next=None))
+    return json_answer(models.Page[models.Repository](items=items, next=None))
 
 
 async def show_operations(api: Api, asked: Asked) -> Response:  # noqa: ARG001 - a handler's shape
     """How the whole server is doing."""
-    return _json(operations.view(await api.operations.report()))
+    return json_answer(operations.view(await api.operations.report()))
 
 
 async def list_pauses(api: Api, asked: Asked) -> Response:  # noqa: ARG001 - a handler's shape
     """Hosts and repositories that are left alone, by name."""
     rows = await api.database.read(pause_verbs.all_pauses, now=api.clock())
     items = [views.pause(row) for row in rows]
-    return _json(models.Page[models.Pause](items=items, next=None))
-
-
-async def _run(api: Api, asked: Asked) -> RunRow:
-    number = asked.row_id("run", "run")
-    row = await api.database.read(run_verbs.run, number)
-    if row is None:
-        raise ApiError(404, f"there is no run {number}")
-    return row
+    return json_answer(models.Page[models.Pause](items=items, next=None))
 
 
 async def _whole_run(api: Api, row: RunRow) -> models.Run:
@@ -199,7 +191,7 @@ async def _whole_run(api: Api, row: RunRow) -> models.Run:
 
 async def _log(api: Api, asked: Asked, run: RunRow, attempt: int) -> Response:
     query = asked.query_as(models.LogQuery)
-    step = await _step(api, run, attempt, asked.text("key"))
+    step = await step_asked(api, run, attempt, asked.text("key"))
     await _refuse_removed(api, run.id, attempt)
     output = StepOutput(
         database=api.database,
@@ -216,17 +208,6 @@ async def _log(api: Api, asked: Asked, run: RunRow, attempt: int) -> Response:
         here = api.links.log(run.id, step.done_in, step.key)
         return await output.lines(query.from_ or 0, query.limit, next_url=here)
     return await output.whole(asked.request.headers.get("range"))
-
-
-async def _step(api: Api, run: RunRow, attempt: int, key: str) -> StepRow:
-    step = await api.database.read(run_verbs.step, run.id, attempt, key)
-    if step is not None:
-        return step
-    rows = await api.database.read(run_verbs.steps_of, run.id, attempt)
-    known = ", ".join(row.key for row in rows) or "none"
-    raise ApiError(
-        404, f"attempt {attempt} of run {run.id} has no step {key[:150]!r}: it has {known}"
-    )
 
 
 async def _refuse_removed(api: Api, run: int, attempt: int) -> None:
@@ -249,19 +230,6 @@ def _page(api: Api, asked: Asked, rows: Sequence[T], limit: int) -> tuple[Sequen
     query["before"] = str(getattr(shown[-1], "id"))  # noqa: B009 - rows share no base with an id
     path = asked.request.url.path.rpartition("/")[2]
     return shown, f"{api.links.api}/{path}?{urlencode(query)}"
-
-
-def _json(
-    answer: BaseModel,
-    *,
-    status: int = 200,
-    link: str | None = None,
-    headers: dict[str, str] | None = None,
-) -> Response:
-    more = {"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff", **(headers or {})}
-    if link is not None:
-        more["Link"] = f'<{link}>; rel="next"'
-    return Response(answer.model_dump_json(), status, more, "application/json")
 
 
 _STATES = ", ".join(State)
@@ -420,4 +388,5 @@ ENDPOINTS: tuple[Endpoint, ...] = (
         handler=list_pauses,
         answer=models.Page[models.Pause],
     ),
+    *kept.ENDPOINTS,
 )

@@ -18,6 +18,7 @@ from server.actions import Actions, ConflictError, InputsError, NotFoundError
 from server.api import models
 from server.api.problems import ApiError, invalid
 from server.api.views import Links
+from server.artifacts import ArtifactStore
 from server.auth import Gate, Need, NotPermittedError
 from server.clock import Clock
 from server.logs import LogStore
@@ -36,6 +37,7 @@ class Api:
 
     database: Database
     logs: LogStore
+    artifacts: ArtifactStore
     actions: Actions
     clock: Clock
     links: Links
@@ -92,7 +94,8 @@ class Endpoint:
     summary: str
     handler: Handler
     answer: type[BaseModel] | None
-    """None: plain text."""
+    """None: no JSON, but what `media` says."""
+    media: str = "text/plain"
     query: type[BaseModel] = models.NoQuery
     body: type[BaseModel] | None = None
     body_required: bool = True
@@ -113,6 +116,7 @@ def routes(
     *,
     database: Database,
     logs: LogStore,
+    artifacts: ArtifactStore,
     actions: Actions,
     clock: Clock,
     base_url: str,
@@ -130,6 +134,7 @@ def routes(
     api = Api(
         database=database,
         logs=logs,
+        artifacts=artifacts,
         actions=actions,
         clock=clock,
         links=Links(base_url=base_url),

@@ -49,9 +49,13 @@ class Links(Value):
         """The steps of an attempt."""
         return f"{self.run(run)}/attempts/{attempt}/steps"
 
+    def step(self, run: int, attempt: int, key: str) -> str:
+        """What is below a step."""
+        return f"{self.steps(run, attempt)}/{quote(key, safe='')}"
+
     def log(self, run: int, attempt: int, key: str) -> str:
         """A step's output."""
-        return f"{self.steps(run, attempt)}/{quote(key, safe='')}/log"
+        return f"{self.step(run, attempt, key)}/log"
 
     def delivery(self, id: str) -> str:  # noqa: A002
         """A delivery in the API."""

@@ -10,6 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pipelines.engine.client import Engine
 from server import clock, logging, marks
 from server.alone import alone
+from server.artifacts import ArtifactStore
 from server.cli.tokens import opened
 from server.config import Settings
 from server.housekeeping import BuildCache, Gone, Housekeeping
@@ -99,6 +100,11 @@ async def _house(settings: Settings, database: Database) -> AsyncIterator[Housek
             yield Housekeeping(
                 database=database,
                 logs=LogStore(settings.server.data / "logs", limit=settings.worker.log_limit),
+                artifacts=ArtifactStore(
+                    settings.server.data / "artifacts",
+                    limit=settings.artifacts.limit,
+                    room=settings.artifacts.room,
+                ),
                 engine=BuildCache(engine, server=_server_id(settings)),
                 settings=settings.retention,
                 clock=clock.now,

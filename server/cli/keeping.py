@@ -25,8 +25,9 @@ def backup(settings: Settings, file: Path, *, force: bool) -> Iterator[str]:
     marks.note_backup(settings.server.data, clock.now())
     yield f"{made.path}: {format_size(made.size)} in {made.seconds:.1f} s, checked and on disk."
     yield (
-        f"It is the database alone: output is in {settings.server.data / 'logs'}, plain files that "
-        "you may copy as they are; mirrors are fetched again."
+        f"It is the database alone: output is in {settings.server.data / 'logs'}, artifacts and "
+        f"test reports in {settings.server.data / 'artifacts'}, plain files that you may copy as "
+        "they are; mirrors are fetched again."
     )
 
 
@@ -41,15 +42,14 @@ def restore(settings: Settings, file: Path) -> Iterator[str]:
     database = _path(settings)
     data = settings.server.data
     with alone(data, database):
-        done = backups.restore(
-            file, database, at=clock.now(), least_run=_highest_run(data / "logs")
-        )
+        least = max(_highest_run(data / "logs"), _highest_run(data / "artifacts"))
+        done = backups.restore(file, database, at=clock.now(), least_run=least)
     yield f"{database} is now what {file} holds. The server can be started."
     if done.kept is not None:
         yield f"The database before it is kept: to go back, `lading restore {done.kept}`."
     yield (
-        "It is the database alone: output and mirrors stay as they are. What came in after the "
-        "backup was made is not known any more: have the git hosts send it again."
+        "It is the database alone: output, artifacts and mirrors stay as they are. What came in "
+        "after the backup was made is not known any more: have the git hosts send it again."
     )
 
 
@@ -60,7 +60,7 @@ def _path(settings: Settings) -> Path:
     return path
 
 
-def _highest_run(logs: Path) -> int:
-    """The highest run that has a folder for its output; 0 where none has."""
-    names = [path.name for path in logs.iterdir()] if logs.is_dir() else []
+def _highest_run(folder: Path) -> int:
+    """The highest run that has a folder of its own there; 0 where none has."""
+    names = [path.name for path in folder.iterdir()] if folder.is_dir() else []
     return max((int(name) for name in names if name.isascii() and name.isdigit()), default=0)

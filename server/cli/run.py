@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from pathlib import Path
 
 from pipelines.checkout import Asked, Checkout, Happening, Tree, happening, in_tree
 from pipelines.choosing import Chosen, at_home
@@ -35,6 +36,7 @@ from server.cli.lint import nothing_found
 from server.cli.marks import Marks
 from server.cli.problems import as_text
 from server.cli.results import ended, forgiven, table, waited_for
+from server.cli.shelves import Shelves, failures, without_artifacts
 from server.cli.terminal import inert, is_terminal, paint_for, tolerant
 
 GRACE = 10.0
@@ -56,6 +58,7 @@ def run(
     pipeline: str | None,
     steps: Sequence[str],
     engine: str | None,
+    artifacts: Path | None = None,
 ) -> int:
     """Run it; the exit code: 0 where it passed, 1 where not, 128 + the signal that ended it.
 
@@ -79,7 +82,7 @@ def run(
         return _Prepared(checkout=checkout, tree=tree, asking=asking, one=one, chosen=chosen)
 
     try:
-        return asyncio.run(_run(prepare, engine))
+        return asyncio.run(_run(prepare, engine, artifacts))
     except KeyboardInterrupt:
         return _INTERRUPTED
 
@@ -99,7 +102,11 @@ class _Prepared:
     chosen: Chosen
 
 
-async def _run(prepare: Callable[[contextlib.ExitStack], _Prepared | None], url: str | None) -> int:
+async def _run(
+    prepare: Callable[[contextlib.ExitStack], _Prepared | None],
+    url: str | None,
+    artifacts: Path | None,
+) -> int:
     """Prepare while the engine is being reached, then run."""
     with (
         contextlib.ExitStack() as held,
@@ -113,7 +120,7 @@ async def _run(prepare: Callable[[contextlib.ExitStack], _Prepared | None], url:
         if prepared is None:
             return 1
         await connecting
-        return await _Local(engine, prepared).run()
+        return await _Local(engine, prepared, artifacts).run()
 
 
 async def _connected(engine: Engine) -> None:
@@ -170,7 +177,7 @@ def _tell_problems(one: Explained, files: Mapping[str, bytes]) -> None:
 class _Local:
     """One run at home."""
 
-    def __init__(self, engine: Engine, prepared: _Prepared) -> None:
+    def __init__(self, engine: Engine, prepared: _Prepared, artifacts: Path | None) -> None:
         self._engine = engine
         self._prepared = prepared
         self._not_run = prepared.chosen.not_run
@@ -180,6 +187,9 @@ class _Local:
         self._cancelled = asyncio.Event()
         self._loop = asyncio.get_running_loop()
         plan, self._limits = _bounded(bind(prepared.chosen.plan, run=0, attempt=1))
+        self._shelves, self._not_kept = Shelves(artifacts), dict[str, str]()
+        if artifacts is None:
+            plan, self._not_kept = without_artifacts(plan)
         self._progress = Progress.of(plan)
         self._console = Console(
             sys.stdout.buffer,
@@ -219,6 +229,10 @@ class _Local:
         for key, text in {**left_out, **self._not_run}.items():
             why = inert(text.removeprefix("left out: "))
             self._console.say(self._paint.dim(f"  {inert(key)} is not run: {why}"))
+        for key, paths in self._not_kept.items():
+            where = "name a folder with --artifacts"
+            told_of = f"  artifacts of {inert(key)} ({inert(paths)}) are not kept: {where}"
+            self._console.say(self._paint.dim(told_of))
 
     async def _execute(self, attempt: Attempt) -> None:
         plan = self._progress.plan
@@ -240,6 +254,7 @@ class _Local:
             cancelled=self._cancelled,
             grace=GRACE,
             parallel_steps=PARALLEL_STEPS,
+            shelves=self._shelves,
         )
 
     def _emit(self, fact: Fact) -> asyncio.Future[None]:
@@ -262,6 +277,10 @@ class _Local:
         for line in table(self._progress, self._not_run, self._paint):
             self._console.say(line)
         self._console.say()
+        for key, report in self._shelves.reports.items():
+            told_of = list(failures(key, report, self._paint))
+            for line in [*told_of, ""] if told_of else ():
+                self._console.say(line)
         good = self._progress.state is State.SUCCESS
         sentence = inert(self._progress.sentence())
         self._console.say(self._paint.green(sentence) if good else self._paint.red(sentence))

@@ -140,12 +140,27 @@ def run(
             help="The container engine. Default: DOCKER_HOST, else its usual socket.",
         ),
     ] = None,
+    artifacts: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="DIR",
+            help="Keep the steps' artifacts here, each step's in a folder of its own; what is in "
+            "that folder is replaced. Default: they are not kept.",
+        ),
+    ] = None,
 ) -> None:
     """Run this repository's pipeline here, on the local container engine; nothing is pushed."""
     from server.cli.checkouts import asked
     from server.cli.run import run as go
 
     wanted = asked(event=event, branch=branch, tag=tag)
-    code = go(wanted, commit=commit, pipeline=pipeline, steps=step or (), engine=engine)
+    code = go(
+        wanted,
+        commit=commit,
+        pipeline=pipeline,
+        steps=step or (),
+        engine=engine,
+        artifacts=artifacts,
+    )
     if code:
         raise typer.Exit(code)

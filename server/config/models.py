@@ -123,6 +123,26 @@ class WorkerSettings(Section):
     grace: Duration = Field(10.0, ge=0, description="Time between SIGTERM and SIGKILL.")
 
 
+class ArtifactSettings(Section):
+    """Files that steps leave to be kept."""
+
+    limit: Size = Field(
+        512 * _MIB, ge=_MIB, description="Artifacts kept of one step; of more than that, none is."
+    )
+    room: Size = Field(
+        10 * _GIB,
+        ge=0,
+        description="Artifacts kept of all runs together; while they take that much, no more is "
+        "kept, and runs say so.",
+    )
+    expire_in: Duration = Field(
+        14 * _DAY,
+        ge=60,
+        description="How long artifacts are kept where the pipeline file does not say; never "
+        "longer than their run.",
+    )
+
+
 class RetentionSettings(Section):
     """What is removed for its age, each night. A run that has not ended never is."""
 
@@ -333,6 +353,7 @@ class Settings(Section):
     secrets: SecretsSettings = SecretsSettings()
     engine: EngineSettings = EngineSettings()
     worker: WorkerSettings = WorkerSettings()
+    artifacts: ArtifactSettings = ArtifactSettings()
     retention: RetentionSettings = RetentionSettings()
     disk: DiskSettings = DiskSettings()
     hosts: dict[

@@ -26,6 +26,7 @@ from server.store.tables import (
     decisions,
     deliveries,
     image_versions,
+    kept,
     repositories,
     runs,
     statuses,
@@ -98,7 +99,7 @@ def old_runs(
     conn: Connection, repository: int, *, below: int, before: datetime, after: int, limit: int
 ) -> list[OldRun]:
     """Runs of a repository that may go: ended before `before`, numbered below `below`."""
-    kept = sa.exists().where(image_versions.c.run == runs.c.id, is_kept(image_versions))
+    version = sa.exists().where(image_versions.c.run == runs.c.id, is_kept(image_versions))
     query = (
         sa.select(runs.c.id)
         .where(
@@ -106,7 +107,7 @@ def old_runs(
             runs.c.id > after,
             runs.c.id < below,
             _may_go(before),
-            ~kept,
+            ~version,
             runs.c.decision.not_in(_newest_of_refs()),
         )
         .order_by(runs.c.id)
@@ -124,7 +125,7 @@ def remove_runs(conn: Connection, ids: Sequence[int], *, before: datetime) -> li
     query = sa.select(runs.c.id, runs.c.decision).where(runs.c.id.in_(ids), _may_go(before))
     found = conn.execute(query).all()
     gone = [row.id for row in found]
-    for table in (steps, attempts, statuses, image_versions):
+    for table in (kept, steps, attempts, statuses, image_versions):
         conn.execute(sa.delete(table).where(table.c.run.in_(gone)))
     conn.execute(sa.delete(runs).where(runs.c.id.in_(gone)))
     _remove_decisions(conn, [row.decision for row in found], before=before)

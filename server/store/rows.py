@@ -11,7 +11,7 @@ from pipelines.definition.fields import Missed
 from pipelines.events import Event, EventKind
 from pipelines.plan import Plan
 from pipelines.problems import Problem
-from pipelines.progress import Outcome, State, Try
+from pipelines.progress import Outcome, State, Tests, Try
 from pipelines.uptime import Uptime
 from pipelines.values import Value
 from server.hosts.port import RepositoryRef, StatusState
@@ -283,6 +283,32 @@ class StepRow(Value):
     def done_in(self) -> int:
         """The attempt that has its output."""
         return self.attempt if self.carried_from is None else self.carried_from
+
+
+class KeptRow(Value):
+    """What one step of an attempt left."""
+
+    run: int
+    attempt: int
+    step: str
+    files: int
+    """How many artifacts; 0: none, or only a test report."""
+    size: int
+    """Bytes of the artifacts."""
+    stored: int
+    """Bytes they take on the disk."""
+    notes: tuple[str, ...]
+    """What could not be kept, and why."""
+    tests: Tests | None
+    created_at: AwareDatetime
+    expires_at: AwareDatetime
+    """When the artifacts go; the test report goes with the run."""
+    removed_at: AwareDatetime | None
+
+    @property
+    def has_files(self) -> bool:
+        """Whether there are artifacts still."""
+        return self.files > 0 and self.removed_at is None
 
 
 class ImageVersionRow(Value):

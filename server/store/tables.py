@@ -10,6 +10,7 @@ from sqlalchemy import (
     Boolean,
     Column,
     Dialect,
+    Float,
     ForeignKey,
     ForeignKeyConstraint,
     Index,
@@ -172,6 +173,28 @@ steps = Table(
     Column("started_uptime", JSON),
     Column("tries", JSON),
     ForeignKeyConstraint(["run", "attempt"], ["attempts.run", "attempts.number"]),
+)
+
+kept = Table(
+    "kept",
+    metadata,
+    Column("run", Integer, primary_key=True),
+    Column("attempt", Integer, primary_key=True),
+    Column("step", String(200), primary_key=True),
+    Column("files", Integer, nullable=False),
+    Column("size", BigInteger, nullable=False),
+    Column("stored", BigInteger, nullable=False),
+    Column("notes", JSON, nullable=False),
+    Column("total", Integer),
+    Column("failed", Integer),
+    Column("errors", Integer),
+    Column("skipped", Integer),
+    Column("seconds", Float),
+    Column("created_at", Instant, nullable=False),
+    Column("expires_at", Instant, nullable=False),
+    Column("removed_at", Instant),
+    ForeignKeyConstraint(["run", "attempt"], ["attempts.run", "attempts.number"]),
+    Index(None, "expires_at"),
 )
 
 image_versions = Table(

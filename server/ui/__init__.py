@@ -7,11 +7,13 @@ import asyncio
 from starlette.routing import BaseRoute
 
 from server.actions import Actions
+from server.artifacts import ArtifactStore
 from server.clock import Clock
 from server.logs import LogStore
 from server.operations import Operations
 from server.store import Database
 from server.ui.deliveries import DeliveryPages
+from server.ui.kept import KeptPages
 from server.ui.operations import OperationPages
 from server.ui.runs import RunPages
 from server.ui.signing_in import SigningIn
@@ -24,6 +26,7 @@ def routes(
     *,
     database: Database,
     logs: LogStore,
+    artifacts: ArtifactStore,
     actions: Actions,
     clock: Clock,
     base_url: str,
@@ -39,6 +42,7 @@ def routes(
     site = Site(
         database=database,
         logs=logs,
+        artifacts=artifacts,
         actions=actions,
         clock=clock,
         base_url=base_url,
@@ -50,6 +54,7 @@ def routes(
         site.assets.route(),
         *SigningIn(site).routes(),
         *RunPages(site).routes(),
+        *KeptPages(site).routes(),
         *DeliveryPages(site).routes(),
         *OperationPages(site).routes(),
         Rest(site),

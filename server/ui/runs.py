@@ -24,6 +24,7 @@ from server.store import statuses as status_verbs
 from server.store.rows import AttemptRow, ImageVersionRow, RunRow, StepRow
 from server.ui import tail, times
 from server.ui.events import Events
+from server.ui.kept import left
 from server.ui.origin import read_form
 from server.ui.site import HEADERS, Site, Visit, positive
 
@@ -132,6 +133,7 @@ class RunPages:
             focus=focus,
             output=None if focus is None else await self._tail(focus),
             images=_made(images, rows),
+            left=await left(self._site, run, rows),
             some_passed=any(row.state is State.SUCCESS for row in rows),
             statuses=await read(status_verbs.statuses_of_run, run.id),
             delivery=await read(delivery_verbs.delivery_of_decision, run.decision),

@@ -18,6 +18,7 @@ from starlette.types import Receive, Scope, Send
 from pipelines.problems import LadingError
 from pipelines.progress import State
 from server.actions import Actions, ConflictError, InputsError, NotFoundError
+from server.artifacts import ArtifactStore
 from server.auth import Gate, Grant, Need, NotPermittedError
 from server.clock import Clock
 from server.logs import LogStore
@@ -95,6 +96,7 @@ class Site:
         *,
         database: Database,
         logs: LogStore,
+        artifacts: ArtifactStore,
         actions: Actions,
         clock: Clock,
         base_url: str,
@@ -104,6 +106,7 @@ class Site:
     ) -> None:
         self.database = database
         self.logs = logs
+        self.artifacts = artifacts
         self.actions = actions
         self.clock = clock
         self.base_url = base_url

@@ -114,7 +114,15 @@ const stepOf = (name) => name.slice(0, name.lastIndexOf("/"));
 
 function swap(id, fresh) {
   const [old, now] = [document.getElementById(id), fresh.getElementById(id)];
+  if (old && now) keepOpen(old, now);
   if (old && now && old.innerHTML !== now.innerHTML) old.replaceWith(now);
+}
+
+// What somebody has opened or closed stays so.
+function keepOpen(old, now) {
+  const name = (details) => details.firstElementChild.textContent;
+  const open = new Map([...old.querySelectorAll("details")].map((one) => [name(one), one.open]));
+  for (const one of now.querySelectorAll("details")) one.open = open.get(name(one)) ?? one.open;
 }
 
 function toEnd() {

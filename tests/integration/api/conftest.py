@@ -28,6 +28,7 @@ def app(house: House) -> Starlette:
     routes = api.routes(
         database=house.database,
         logs=house.logs,
+        artifacts=house.artifacts,
         actions=house.actions,
         clock=house.clock,
         base_url=BASE,

@@ -14,9 +14,14 @@ from starlette.applications import Starlette
 from starlette.routing import Mount, Route
 from starlette.testclient import TestClient
 
+from pipelines.reports import Case, CaseState, Report
 from server.api.endpoints import ENDPOINTS
 from tests.builders import House
 from tests.integration.api.conftest import BASE
+
+REPORT = Report(
+    cases=(Case(name="good"), Case(name="bad", state=CaseState.FAILED)), total=2, failed=1
+)
 
 
 def described(stranger: TestClient) -> dict[str, Any]:
@@ -85,6 +90,7 @@ def test_every_endpoint_wants_a_token(stranger: TestClient, path: str) -> None:
 def test_answers_are_as_described(house: House, client: TestClient, openapi: OpenAPI) -> None:
     delivery = house.delivery()
     run = house.succeeded()
+    house.keep(run.id, files={"out/a.txt": b"one"}, report=REPORT)
     broken = house.failed()
     house.nothing(delivery, "No run")
 
@@ -98,6 +104,10 @@ def test_answers_are_as_described(house: House, client: TestClient, openapi: Ope
         f"runs/{run.id}/steps/test.unit/log",
         "deliveries",
         f"deliveries/{delivery.id}",
+        f"runs/{run.id}/tests",
+        f"runs/{run.id}/artifacts",
+        f"runs/{run.id}/attempts/1/steps/test.unit/artifact?path=out/a.txt",
+        "artifacts/latest?repository=acme/web&branch=main&pipeline=web&step=test.unit",
         "images",
         "repositories",
         "operations",

@@ -25,7 +25,7 @@ from pipelines.progress import Fact, Outcome, Progress
 from pipelines.redaction import StepSecrets
 from pipelines.registries.logins import Login
 from pipelines.source import GitSource
-from pipelines.testing import MemoryOutputs
+from pipelines.testing import MemoryOutputs, MemoryShelves
 
 T = TypeVar("T")
 
@@ -88,6 +88,7 @@ class Bench:
     facts: list[Fact] = field(default_factory=list)
     outputs: MemoryOutputs = field(default_factory=MemoryOutputs)
     cancelled: asyncio.Event = field(default_factory=asyncio.Event)
+    shelves: MemoryShelves | None = None
 
     def executor(self, plan: Plan, attempt: Attempt | None = None) -> EngineExecutor:
         """An executor for a new attempt, or for one that another executor began."""
@@ -124,6 +125,7 @@ class Bench:
             grace=1.0,
             parallel_steps=4,
             earlier=earlier,
+            shelves=self.shelves,
         )
 
     async def outcomes(self, plan: Plan) -> dict[str, Outcome]:

@@ -15,6 +15,7 @@ from pipelines.engine.cleanup import OldImage, Unused
 from pipelines.events import EventKind
 from pipelines.problems import ExecutorUnavailableError
 from pipelines.progress import State
+from pipelines.reports import Report
 from server import housekeeping as room
 from server.config import RetentionSettings
 from server.housekeeping import Gone, Housekeeping
@@ -60,6 +61,7 @@ class Kept:
         return Housekeeping(
             database=self.house.database,
             logs=self.house.logs,
+            artifacts=self.house.artifacts,
             engine=self.engine,
             settings=self.settings,
             clock=self.house.clock,
@@ -404,3 +406,67 @@ def test_an_engine_that_is_away_keeps_nothing_else_from_going(kept: Kept) -> Non
     kept.house.clock.forward(days=91)
 
     assert asyncio.run(kept.keeper.keep_all()).runs == 1
+
+
+def test_artifacts_go_when_their_time_is_over_and_the_report_stays(kept: Kept) -> None:
+    run = kept.older().id
+    kept.house.keep(run, files={"a.txt": b"one"}, report=Report(total=1), expire_in=3600.0)
+    kept.house.clock.forward(minutes=59)
+    assert kept.keep().artifacts == 0
+
+    kept.house.clock.forward(minutes=1)
+    looked = kept.look()
+    gone = kept.keep()
+
+    assert (looked.artifacts, gone.artifacts) == (1, 1)
+    assert gone.artifact_bytes == looked.artifact_bytes > 0
+    assert "artifacts of 1 step" in gone.sentence
+    assert kept.house.artifacts.files(run, 1, "test.unit") == []
+    assert kept.house.artifacts.report(run, 1, "test.unit") == Report(total=1)
+    assert kept.keep().artifacts == 0
+
+
+def test_only_looking_removes_no_artifacts(kept: Kept) -> None:
+    run = kept.older().id
+    kept.house.keep(run, files={"a.txt": b"one"}, expire_in=1.0)
+    kept.house.clock.forward(days=1)
+
+    kept.look()
+
+    assert len(kept.house.artifacts.files(run, 1, "test.unit")) == 1
+
+
+def test_more_artifacts_than_one_portion_go_at_once(
+    kept: Kept, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(room, "PORTION", 2)
+    run = kept.older().id
+    for number in range(5):
+        kept.house.keep(run, f"test.{number}", files={"a": b"x"}, expire_in=1.0)
+    kept.house.clock.forward(days=1)
+
+    assert kept.look().artifacts == 5
+    assert kept.keep().artifacts == 5
+
+
+def test_an_old_run_goes_with_its_artifacts_and_reports(kept: Kept) -> None:
+    run = kept.older().id
+    kept.house.keep(run, files={"a": b"x"}, report=Report(total=1), expire_in=400 * DAY)
+    kept.house.clock.forward(days=91)
+
+    kept.keep()
+
+    assert not (kept.house.data / "artifacts" / str(run)).exists()
+    assert count(kept.house, "kept") == 0
+    assert sound(kept.house)
+
+
+def test_artifacts_of_no_run_go(kept: Kept) -> None:
+    with kept.house.artifacts.shelf(77, 1, "test.unit", used=0) as shelf:
+        shelf.report(Report(total=1))
+    kept.settings = RetentionSettings(least_runs=0, logs=0.0)
+    kept.house.clock.at = datetime.fromisoformat("2126-01-01T00:00:00+00:00")
+
+    kept.keep()
+
+    assert not (kept.house.data / "artifacts" / "77").exists()

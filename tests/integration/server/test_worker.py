@@ -43,6 +43,8 @@ def worker(house: House, tmp_path: Path) -> Worker:
     return Worker(
         database=house.database,
         logs=house.logs,
+        artifacts=house.artifacts,
+        keep_for=86400.0,
         mirrors=Mirrors(tmp_path / "mirrors"),
         hosts={},
         clock=house.clock,

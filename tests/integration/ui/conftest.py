@@ -29,6 +29,7 @@ def make_app(house: House) -> MakeApp:
         routes = ui.routes(
             database=house.database,
             logs=house.logs,
+            artifacts=house.artifacts,
             actions=house.actions,
             clock=house.clock,
             base_url=base_url,

@@ -158,7 +158,7 @@ def test_a_step_is_tried_again_as_often_as_the_file_says() -> None:
         ("services: {db: {image: a, ready: {port: 65536}}}", "P081 `65536` is no port"),
         ("services: {db: {image: a, ready: {port: 1, within: 5}}}", "P010 unknown key `within`"),
         ("cache: {paths: a}", "P012 `test.unit.cache` has no `key`: `cache: {key: pip"),
-        ("cache: {key: a}", "P012 `test.unit.cache` has no `paths`: `cache: {key: pip"),
+        ("cache: {key: a}", "P012 `test.unit.cache` has no `paths`: `paths: [htmlcov"),
         ("cache: {key: a, paths: []}", "P014 the list is empty"),
         ("cache: {key: ' ', paths: a}", "P014 the key is empty"),
         ("cache: {key: '${sha}', paths: a}", "P082 with `${sha}` no later run would find"),

@@ -416,7 +416,6 @@ def test_a_mistake_is_told_with_its_place_and_what_would_be_right(text: str, tol
         ("{commands: [a, ]}", None),
         ("{commands: [a, ~]}", "3:24 P014 `test.unit.commands` is empty: it wants a text"),
         ("{commands: ['']}", "3:21 P014 the command is empty: None"),
-        ("{commands: a, artifacts: {}}", "3:23 P011 `artifacts` is not supported yet: take it out"),
         (
             "{commands: a, matrix: {}}",
             '3:23 P014 the matrix is empty: `matrix: {python: ["3.12", "3.13"]}`',

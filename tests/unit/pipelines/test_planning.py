@@ -12,6 +12,7 @@ from pipelines.plan import (
     BuildWork,
     BuiltImageRef,
     CommandsWork,
+    Keeps,
     NamedImage,
     Plan,
     PushWork,
@@ -498,3 +499,35 @@ def test_a_plan_supersedes_only_where_the_file_says_so() -> None:
 
 def test_a_plan_without_concurrency_takes_turns_with_nobody() -> None:
     assert planned("build: {web: {}}").group is None
+
+
+def keeps(text: str) -> list[Keeps]:
+    made = planned(f"test: {{unit: {{image: b, commands: c, {text}}}}}")
+    return [step.work.keeps for step in made.steps if isinstance(step.work, CommandsWork)]
+
+
+def test_what_a_step_keeps_is_part_of_its_plan() -> None:
+    (kept,) = keeps("artifacts: {paths: [a/, b], expire_in: 2d}, reports: {junit: r.xml}")
+    assert kept == Keeps(artifacts=("a/", "b"), expire_in=172_800.0, junit=("r.xml",))
+
+
+def test_a_step_that_names_nothing_keeps_nothing() -> None:
+    assert keeps("env: {}") == [Keeps()]
+
+
+def test_each_combination_of_a_matrix_keeps_files_of_its_own() -> None:
+    text = "matrix: {v: ['1', '2']}, artifacts: {paths: 'x-${matrix.v}/'}, "
+    found = keeps(text + "reports: {junit: ['r-${matrix.v}.xml', all.xml]}")
+
+    assert [one.artifacts for one in found] == [("x-1/",), ("x-2/",)]
+    assert [one.junit for one in found] == [("r-1.xml", "all.xml"), ("r-2.xml", "all.xml")]
+
+
+def test_a_plan_that_was_stored_before_files_were_kept_still_loads() -> None:
+    stored = planned("test: {a: {image: b, commands: c}}").model_dump(mode="json")
+    del stored["steps"][0]["work"]["keeps"]
+
+    work = Plan.model_validate(stored).steps[0].work
+
+    assert isinstance(work, CommandsWork)
+    assert work.keeps == Keeps()
