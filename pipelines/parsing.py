@@ -176,6 +176,8 @@ def _where(owner: _Place) -> str:
         return "resources"
     if within and within[0] == "env":
         return "secret"
+    if within and within[0] == "approval":
+        return "approval"
     return "image" if within and within[0] == "image" else place
 
 

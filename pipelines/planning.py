@@ -12,12 +12,21 @@ from datetime import UTC, datetime
 
 from pipelines import inputs, placeholders, references
 from pipelines.definition.fields import End
-from pipelines.definition.models import Definition, FromBuild, FromSecret, Push, StepWhen, Test
+from pipelines.definition.models import (
+    Definition,
+    Deploy,
+    FromBuild,
+    FromSecret,
+    Push,
+    StepWhen,
+    Test,
+)
 from pipelines.durations import format_size
 from pipelines.events import Event, EventKind
 from pipelines.matching import Changed, ends, left_out
 from pipelines.ordering import Order, Place
 from pipelines.plan import (
+    Approval,
     BuildWork,
     BuiltImageRef,
     CommandsWork,
@@ -40,6 +49,7 @@ MAX_VALUE = 4096
 
 _LABEL = "org.opencontainers.image."
 _FORK = "left out: a pull request from a fork never pushes; it runs again, and pushes, once merged"
+_FORK_DEPLOYS = "left out: a pull request from a fork never deploys"
 _NO_TAG = "left out: none of its tags has a value for this {kind}; give it other `tags` or a `when`"
 
 VARIABLES: dict[str, str] = {
@@ -154,6 +164,7 @@ class _Planner:
             timeout=self._timeout,
             group=self._group(),
             labels=_labels(self._event, committed_at),
+            trusted=self._event.trusted,
             left_out=out,
         )
 
@@ -176,9 +187,13 @@ class _Planner:
         for name, push in self._definition.push.items():
             if reason := self._push_left_out(push):
                 yield _key(Stage.PUSH, name), reason
+        for name, deploy in self._definition.deploy.items():
+            own = left_out(deploy.when, self._event, self._changed)
+            if reason := own if self._event.trusted else _FORK_DEPLOYS:
+                yield _key(Stage.DEPLOY, name), reason
 
     def _push_left_out(self, push: Push) -> str | None:
-        if self._event.from_fork:
+        if not self._event.trusted:
             return _FORK
         if reason := left_out(push.when, self._event, self._changed):
             return reason
@@ -188,7 +203,7 @@ class _Planner:
         for name in self._definition.build:
             yield Place(key=_key(Stage.BUILD, name), stage=Stage.BUILD, needs=())
         for name, test in self._definition.test.items():
-            needs, build = self._needs(test.needs), self._test_build(test)
+            needs, build = self._needs(test.needs), self._own_build(test)
             for variant in _variants(name, test):
                 key = _key(Stage.TEST, variant.name)
                 yield Place(key=key, stage=Stage.TEST, needs=needs, build=build)
@@ -196,6 +211,10 @@ class _Planner:
             key, build = _key(Stage.PUSH, name), _push_build(name, push)
             needs = self._needs(push.needs)
             yield Place(key=key, stage=Stage.PUSH, needs=needs, build=build)
+        for name, deploy in self._definition.deploy.items():
+            needs, build = self._needs(deploy.needs), self._own_build(deploy)
+            key = _key(Stage.DEPLOY, name)
+            yield Place(key=key, stage=Stage.DEPLOY, needs=needs, build=build)
 
     def _needs(self, needs: Sequence[str] | None) -> tuple[str, ...] | None:
         """Needs by the keys of the plan: who needs a matrix needs all of it."""
@@ -226,25 +245,32 @@ class _Planner:
             )
             step = self._step(Stage.PUSH, name, push.timeout, pushed)
             yield step.model_copy(update=self._after(push.when))
+        for name, deploy in self._definition.deploy.items():
+            step = self._commands(Stage.DEPLOY, _Variant(name=name, values={}), name, deploy)
+            yield step.model_copy(update={"approval": _approval(deploy)})
 
     def _test(self, variant: _Variant, name: str, test: Test) -> Step:
-        image = self._image(variant, test)
-        work = CommandsWork(image=image, commands=test.commands)
-        step = self._step(Stage.TEST, variant.name, test.timeout, work)
+        step = self._commands(Stage.TEST, variant, name, test)
+        return step.model_copy(update={"allow_failure": test.allow_failure})
+
+    def _commands(self, stage: Stage, variant: _Variant, name: str, spec: Test | Deploy) -> Step:
+        """A step of commands; all that test and deploy have in common."""
+        image = self._image(stage, variant, spec)
+        work = CommandsWork(image=image, commands=spec.commands)
+        step = self._step(stage, variant.name, spec.timeout, work)
         own = {"CI_STAGE": step.stage.value, "CI_STEP": name}
         own |= {f"CI_MATRIX_{axis.upper()}": value for axis, value in variant.values.items()}
         secrets = {
-            k: text.from_secret for k, text in test.env.items() if isinstance(text, FromSecret)
+            k: text.from_secret for k, text in spec.env.items() if isinstance(text, FromSecret)
         }
-        texts = {name: text for name, text in test.env.items() if isinstance(text, str)}
+        texts = {name: text for name, text in spec.env.items() if isinstance(text, str)}
         common = {k: text for k, text in self._definition.env.items() if k not in secrets}
         return step.model_copy(
             update={
                 "env": common | texts | self._common | own,
                 "secrets": secrets,
-                "allow_failure": test.allow_failure,
-                "resources": self._resources(name, test),
-                **self._after(test.when),
+                "resources": self._resources(_key(stage, name), spec),
+                **self._after(spec.when),
             }
         )
 
@@ -253,37 +279,38 @@ class _Planner:
         wanted = ends(when, self._event, self._changed)
         return {"after_success": End.SUCCESS in wanted, "after_failure": End.FAILURE in wanted}
 
-    def _resources(self, name: str, test: Test) -> Resources:
-        asked = test.resources
+    def _resources(self, key: str, spec: Test | Deploy) -> Resources:
+        asked = spec.resources
         if asked is None:
             return Resources()
         most = self._defaults
         if asked.memory is not None and most.memory is not None and asked.memory > most.memory:
             wants = f"{format_size(asked.memory)} of memory"
-            self._problems.append(_beyond(name, wants, format_size(most.memory)))
+            self._problems.append(_beyond(key, wants, format_size(most.memory)))
         if asked.cpus is not None and most.cpus is not None and asked.cpus > most.cpus:
-            self._problems.append(_beyond(name, f"{asked.cpus:g} CPUs", f"{most.cpus:g}"))
+            self._problems.append(_beyond(key, f"{asked.cpus:g} CPUs", f"{most.cpus:g}"))
         return Resources(memory=asked.memory, cpus=asked.cpus)
 
     def _step(self, stage: Stage, name: str, timeout: float | None, work: Work) -> Step:
         return Step(stage=stage, name=name, timeout=timeout or self._timeout, work=work)
 
-    def _test_build(self, test: Test) -> str | None:
-        """The key of the build whose image a test runs in."""
-        if test.image is None:
+    def _own_build(self, spec: Test | Deploy) -> str | None:
+        """The key of the build whose image commands run in."""
+        if spec.image is None:
             return _key(Stage.BUILD, next(iter(self._definition.build)))
-        return test.image.build if isinstance(test.image, FromBuild) else None
+        return spec.image.build if isinstance(spec.image, FromBuild) else None
 
-    def _image(self, variant: _Variant, test: Test) -> ImageRef:
-        if (build := self._test_build(test)) is not None:
+    def _image(self, stage: Stage, variant: _Variant, spec: Test | Deploy) -> ImageRef:
+        if (build := self._own_build(spec)) is not None:
             return BuiltImageRef(build=build)
-        written = str(test.image)
+        written = str(spec.image)
         own = {f"{placeholders.MATRIX}{axis}": value for axis, value in variant.values.items()}
         image = placeholders.fill(written, {**self._slugs, **own})
         if image is None or not references.is_image(_numbered(image)):
             # Left-out steps have no such name because they have no need of one.
-            if left_out(test.when, self._event, self._changed) is None:
-                self._problems.append(_no_image(variant.name, written, self._event))
+            wanted = stage is not Stage.DEPLOY or self._event.trusted
+            if wanted and left_out(spec.when, self._event, self._changed) is None:
+                self._problems.append(_no_image(_key(stage, variant.name), written, self._event))
             return NamedImage(name=written)
         return NamedImage(name=image)
 
@@ -309,6 +336,11 @@ def _variants(name: str, test: Test) -> Iterator[_Variant]:
         yield _Variant(name=f"{name} ({', '.join(values)})", values=combined)
 
 
+def _approval(deploy: Deploy) -> Approval | None:
+    asked = deploy.approval
+    return None if asked is None else Approval(prompt=asked.prompt, timeout=asked.timeout)
+
+
 def _key(stage: Stage, name: str) -> str:
     return f"{stage}.{name}"
 
@@ -322,18 +354,18 @@ def _numbered(text: str) -> str:
     return text.replace(placeholders.RUN, "9" * 10)
 
 
-def _no_image(name: str, image: str, event: Event) -> Problem:
+def _no_image(key: str, image: str, event: Event) -> Problem:
     return Problem(
         code="P040",
-        message=f"`test.{name}` has no image for this {event.kind}: `{image}` gives no name",
+        message=f"`{key}` has no image for this {event.kind}: `{image}` gives no name",
         hint="give the step a `when` with the events that have a value for the placeholder",
     )
 
 
-def _beyond(name: str, wanted: str, bound: str) -> Problem:
+def _beyond(key: str, wanted: str, bound: str) -> Problem:
     return Problem(
         code="P055",
-        message=f"`test.{name}` asks for {wanted}; this server allows a step {bound}",
+        message=f"`{key}` asks for {wanted}; this server allows a step {bound}",
         hint="ask for less in `resources`",
     )
 

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from pipelines.definition.fields import near
 from pipelines.definition.models import (
+    Approval,
     Build,
     Concurrency,
     Definition,
+    Deploy,
     FromBuild,
     FromSecret,
     Input,
@@ -32,13 +34,14 @@ PLACES: dict[str, type[Value]] = {
     "secret": FromSecret,
     "resources": Resources,
     "push": Push,
+    "deploy": Deploy,
+    "approval": Approval,
 }
 """Each place where keys stand, and the model that knows them."""
 
 _TEMPLATE = ("template", "version", "base", "packages", "dependencies", "steps", "env", "run")
 
 NOT_YET: dict[str, frozenset[str]] = {
-    "pipeline": frozenset({"deploy"}),
     "build": frozenset({*_TEMPLATE, "secrets", "platforms"}),
     "test": frozenset(
         {
@@ -54,7 +57,7 @@ NOT_YET: dict[str, frozenset[str]] = {
 """Keys of the language that this version does not do yet. Building one means deleting it here."""
 
 _HERE = "here it is `"
-_STAGES = "steps stand under `build`, `test` and `push`"
+_STAGES = "steps stand under `build`, `test`, `push` and `deploy`"
 _NO_HOST = "steps never reach the machine they run on"
 _TURNS = "here it is `concurrency: "
 _LOGIN = "logins are set on the server, never in the file"
@@ -177,4 +180,5 @@ _LACKING = {
     "to": "`to: ghcr.io/acme/web`",
     "from": "`{from: build.web}`",
     "from_secret": "`{from_secret: name}`",
+    "prompt": "`{prompt: \"Ship it?\"}`",
 }
