@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractAsyncContextManager, contextmanager, nullcontext
 from typing import Any, Protocol
 
 import structlog
 
+from pipelines.answers import Answer, Answers
 from pipelines.crashing import reach
 from pipelines.execution import execute
 from pipelines.executor import Executor, Output
-from pipelines.plan import Plan
+from pipelines.plan import Plan, Stage, Step
 from pipelines.planning import bind
 from pipelines.problems import LadingError
 from pipelines.progress import Progress, State
@@ -24,11 +25,13 @@ from server.logs import LogStore, trouble
 from server.mirrors import MirrorError, MirrorKey, Mirrors
 from server.runs import Recorder, stored_progress
 from server.store import Database, DatabaseBusyError
+from server.store import approvals as approval_verbs
 from server.store import repositories as repository_verbs
 from server.store import runs as run_verbs
 from server.store import tallies as tally_verbs
 from server.store.rows import AttemptRow, RunRow
 from server.store.tallies import Tally
+from server.turns import Turns
 
 log = structlog.get_logger(__name__)
 
@@ -102,6 +105,8 @@ class Worker:
         self._cancels: dict[tuple[int, int], asyncio.Event] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._occupied: set[tuple[int, int]] = set()
+        self._answers: dict[tuple[int, int], Answers] = {}
+        self._turns = Turns()
 
     def notify(self) -> None:
         """An attempt waits."""
@@ -117,6 +122,11 @@ class Worker:
         event = self._cancels.get((run, attempt))
         if event is not None:
             event.set()
+
+    def answered(self, run: int, attempt: int, answers: Mapping[str, Answer]) -> None:
+        """Somebody has said a word that steps of an attempt wait for, if it runs here."""
+        if (waiting := self._answers.get((run, attempt))) is not None:
+            waiting.give(answers)
 
     async def run(self) -> None:
         """Take attempts until cancelled; steps that run then are left running.
@@ -211,10 +221,14 @@ class Worker:
         run = await self._database.read(run_verbs.run, attempt.run)
         if run is None or run.plan is None:  # pragma: no cover - only runs with a plan wait
             raise AssertionError
-        plan = bind(run.plan, run=run.id, attempt=attempt.number)
+        # What was planned before there was trust, or for a fork, says itself whom not to trust.
+        trusted = run.plan.model_copy(update={"trusted": run.trusted})
+        plan = bind(trusted, run=run.id, attempt=attempt.number)
         rows = await self._database.read(run_verbs.steps_of, run.id, attempt.number)
         carried = any(row.carried_from is not None for row in rows)
-        earlier = stored_progress(plan, rows) if resumed or carried else None
+        # One that has waited for a person goes on where it was left.
+        begun = any(row.ready_at is not None for row in rows)
+        earlier = stored_progress(plan, rows) if resumed or carried or begun else None
         recorder = Recorder(
             database=self._database,
             clock=self._clock,
@@ -245,8 +259,11 @@ class Worker:
         for step in plan.steps:
             if earlier is None or not earlier.steps[step.key].state.ended:
                 self._logs.expect(run.id, attempt.number, step.key)
+        key = (run.id, attempt.number)
+        answers = self._answers[key] = Answers()
+        answers.give(await self._database.read(approval_verbs.answers_of, *key))
         try:
-            await execute(
+            progress = await execute(
                 plan,
                 self._make_executor(
                     run=run, attempt=attempt.number, plan=plan, source=source, secrets=secrets
@@ -259,11 +276,24 @@ class Worker:
                 parallel_steps=self._parallel_steps,
                 earlier=earlier,
                 taken=lambda key: self._logs.taken(run.id, attempt.number, key),
+                answers=answers,
+                turn=lambda step, given_up: self._turn(run, step, given_up),
             )
         finally:
+            del self._answers[key]
             for step in plan.steps:
                 self._logs.end(run.id, attempt.number, step.key)
         await recorder.flush()
+        if not progress.state.ended:
+            await recorder.park()
+
+    def _turn(
+        self, run: RunRow, step: Step, given_up: asyncio.Event
+    ) -> AbstractAsyncContextManager[bool]:
+        """Two runs must not deploy to one place at once."""
+        if step.stage is not Stage.DEPLOY:
+            return nullcontext(enter_result=True)
+        return self._turns.at((run.repository, step.key), run.id, given_up)
 
     async def _source_unless(self, cancelled: asyncio.Event, run: RunRow) -> Source | None:
         """The commit's tree; None where somebody cancelled while its host was waited for."""
@@ -310,6 +340,8 @@ class Worker:
         """Take up what an earlier process left running, before anything new is taken."""
         unfinished = await self._database.read(run_verbs.unfinished_attempts)
         for attempt in unfinished:
+            await self._keep_turns(attempt)
+        for attempt in unfinished:
             self._begin(attempt, resumed=True)
         adopted = sum(attempt.cancelled_at is None for attempt in unfinished)
         if adopted:
@@ -318,6 +350,14 @@ class Worker:
             )
         # Also where none is unfinished: the last one may have ended while it was cleared up.
         await self._sweep()
+
+    async def _keep_turns(self, attempt: AttemptRow) -> None:
+        """Leave each deploy that runs its turn, before another run can ask for it."""
+        run = await self._database.read(run_verbs.run, attempt.run)
+        rows = await self._database.read(run_verbs.steps_of, attempt.run, attempt.number)
+        for row in rows:
+            if run is not None and row.stage == Stage.DEPLOY and row.state is State.RUNNING:
+                self._turns.hold((run.repository, row.key), run.id)
 
     async def _sweep(self) -> None:
         try:
