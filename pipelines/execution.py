@@ -57,9 +57,7 @@ _CANCELLED = Outcome(state=State.CANCELLED, message="cancelled before it started
 _UNASKED = Answer()
 
 
-def _at_once(
-    _step: Step, _given_up: asyncio.Event
-) -> contextlib.AbstractAsyncContextManager[bool]:
+def _at_once(_step: Step, _given_up: asyncio.Event) -> contextlib.AbstractAsyncContextManager[bool]:
     return contextlib.nullcontext(enter_result=True)
 
 

@@ -180,5 +180,5 @@ _LACKING = {
     "to": "`to: ghcr.io/acme/web`",
     "from": "`{from: build.web}`",
     "from_secret": "`{from_secret: name}`",
-    "prompt": "`{prompt: \"Ship it?\"}`",
+    "prompt": '`{prompt: "Ship it?"}`',
 }

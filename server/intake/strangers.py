@@ -74,7 +74,9 @@ async def _may_write(host: Host, repository: RepositoryRef, event: Event) -> boo
             if not await host.may_write(repository, person):
                 return False
     except HostError as error:
-        log.warning("not known who may write: held", repository=repository.full_name, why=str(error))
+        log.warning(
+            "not known who may write: held", repository=repository.full_name, why=str(error)
+        )
         return False
     return True
 

@@ -174,7 +174,8 @@ def _chosen(run: RunRow, asked: Sequence[ApprovalRow], step: str | None) -> Appr
     names = ", ".join(row.step or "the run itself" for row in asked)
     if not found:
         shown = str(step)[:150]
-        raise NothingToApproveError(f"{shown!r} waits for no approval in run {run.id}: {names} does")
+        message = f"{shown!r} waits for no approval in run {run.id}: {names} does"
+        raise NothingToApproveError(message)
     if len(found) > 1:
         raise NothingToApproveError(f"several steps of run {run.id} wait: name one of {names}")
     return found[0]

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from github import Github
 
 _WRITES = ("admin", "write")
-"""GitHub tells its finer roles by the nearest of four: `maintain` is `write`, `triage` is `read`."""
+"""Finer roles are told by the nearest of four: `maintain` is `write`, `triage` is `read`."""
 
 
 def may_write(api: Github, repository: RepositoryRef, person: Person, clock: Clock) -> bool:

@@ -237,7 +237,7 @@ def test_a_problem_names_the_file() -> None:
         ),
         (
             "deploy: {live: {commands: x, approval: {}}}",
-            "1:30 P012 `deploy.live.approval` has no `prompt`: `{prompt: \"Ship it?\"}`",
+            '1:30 P012 `deploy.live.approval` has no `prompt`: `{prompt: "Ship it?"}`',
         ),
         (
             "deploy: {live: {commands: x, approval: {prompt: Go, timeout: 8d}}}",

@@ -86,7 +86,7 @@ def test_an_answer_that_comes_while_others_run_is_heard_at_once() -> None:
     run(work())
 
 
-def test_what_was_refused_is_cancelled_with_the_reason_and_frees_what_runs_after_a_failure() -> None:
+def test_what_was_refused_is_cancelled_with_the_reason_and_what_follows_a_failure_runs() -> None:
     async def work() -> None:
         plan = plan_of(deploy("live"), deploy("tell", "deploy.live", after_failure=True))
         walk = Asking(plan, ScriptedExecutor())
