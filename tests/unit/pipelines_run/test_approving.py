@@ -38,7 +38,7 @@ class Asking(Walk):
 
 def deploy(name: str, *needs: str, after_failure: bool = False) -> Step:
     step = commands_step(name, needs=needs)
-    own = {"stage": Stage.DEPLOY, "approval": None if after_failure else ASKED}
+    own: dict[str, object] = {"stage": Stage.DEPLOY, "approval": None if after_failure else ASKED}
     own |= {"after_success": not after_failure, "after_failure": after_failure}
     return step.model_copy(update=own)
 
