@@ -10,6 +10,7 @@ import structlog
 from sqlalchemy.engine import Connection
 
 from pipelines.answers import Answer
+from pipelines.crashing import reach
 from pipelines.plan import Plan
 from pipelines.problems import LadingError
 from pipelines.repeating import kept
@@ -246,9 +247,11 @@ class Actions:
             )
 
         try:
-            self._pass_on(await self._database.write(write))
+            answered = await self._database.write(write)
         except NothingToApproveError as error:
             raise ConflictError(str(error)) from error
+        reach("actions.answered")
+        self._pass_on(answered)
         log.info("approval", run=run, verdict=str(verdict), by=by, step=step)
         return (await self._database.read(run_verbs.attempts_of, run))[-1]
 

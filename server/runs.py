@@ -206,6 +206,7 @@ class Recorder:
         """Leave the attempt to wait for a person's word; True where it can go on by now."""
         await self.flush()
         state = await self._database.write_patiently(self._write_parked)
+        reach("runs.parked")
         log.info("run waits for a person", run=self._run.id, state=str(state))
         self._tell()
         return state is State.WAITING

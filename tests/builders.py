@@ -283,8 +283,10 @@ class House:
         problems: Sequence[Problem] = (),
         delivery: DeliveryRow | None = None,
         definition: str = DEFINITION,
+        stranger: str | None = None,
+        new: NewRun | None = None,
     ) -> RunRow:
-        """A run that waits; with problems one that ended in error."""
+        """A run that waits; with problems one that ended in error, a stranger's that is held."""
         happening = happening or event()
         repository = self.repository(happening.repository)
         decision = self.database.run(
@@ -297,7 +299,7 @@ class House:
             reason="1 pipeline started",
             at=self.clock(),
         )
-        new = NewRun(
+        new = new or NewRun(
             pipeline="web",
             file=".lading.yml",
             definition=definition,
@@ -312,6 +314,7 @@ class House:
             event=happening,
             new=new,
             at=self.clock(),
+            stranger=stranger,
         )
         self.database.run(
             deliveries.set_decision_pipelines,

@@ -54,7 +54,7 @@ def first_state(conn: Connection, asked: Asked, at: datetime) -> State:
 
 
 def _approved(conn: Connection, asked: Asked) -> bool:
-    """What was said last counts: whoever declined after an approval took that back."""
+    """What was said last counts."""
     query = sa.select(approvals.c.verdict).where(
         approvals.c.repository == asked.repository,
         approvals.c.sha == asked.sha,
