@@ -191,7 +191,9 @@ class RepositorySettings(Section):
         examples=[KEY_EXAMPLE],
     )
     strangers: Strangers | None = Field(
-        None, description="As the host's, for this repository. Default: the host's."
+        None,
+        description="As the host's, for this repository. Default: the host's.",
+        examples=["ignore"],
     )
 
 

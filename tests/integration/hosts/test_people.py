@@ -9,9 +9,9 @@ import pytest
 from pydantic import SecretStr
 
 from server.config import GitHubSettings, GitLabSettings, GitSettings
-from server.hosts.git.host import GitHost
-from server.hosts.github.host import GitHubHost
-from server.hosts.gitlab.host import GitLabHost
+from server.hosts.git import GitHost
+from server.hosts.github import GitHubHost
+from server.hosts.gitlab import GitLabHost
 from server.hosts.port import Host, HostError, Person, RepositoryRef
 from tests.doubles.base import serve
 from tests.doubles.github import GitHubDouble
