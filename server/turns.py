@@ -45,6 +45,11 @@ class Turns:
         self._holders[place] = run
         return True
 
+    def leave_all(self, run: int) -> None:
+        """Take a run's places away, also those that were kept for it and that it never took."""
+        for place in [place for place, holder in self._holders.items() if holder == run]:
+            self._leave(place, run)
+
     def _leave(self, place: Place, run: int) -> None:
         if self._holders.get(place) == run:
             del self._holders[place]

@@ -192,6 +192,7 @@ class Worker:
                     self._cancels[key].set()
                 await self._to_an_end(run, attempt, recorder, earlier)
             finally:
+                self._turns.leave_all(attempt.run)
                 self._cancels.pop(key, None)
                 self._free(key)
 

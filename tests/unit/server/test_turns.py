@@ -67,3 +67,16 @@ def test_a_place_kept_for_a_run_is_that_runs_alone() -> None:
             assert after
 
     asyncio.run(work())
+
+
+def test_a_run_that_is_over_gives_back_what_was_kept_for_it() -> None:
+    async def work() -> None:
+        turns, never = Turns(), asyncio.Event()
+        turns.hold(LIVE, 7)
+        async with AsyncExitStack() as other:
+            waiting = asyncio.create_task(other.enter_async_context(turns.at(LIVE, 8, never)))
+            assert await _waits(waiting)
+            turns.leave_all(7)
+            assert await asyncio.wait_for(waiting, 5)
+
+    asyncio.run(work())
