@@ -190,17 +190,21 @@ class Worker:
                 now = await self._database.read(run_verbs.one_attempt, *key)
                 if now.cancelled_at is not None:
                     self._cancels[key].set()
-                await self._to_an_end(run, attempt, recorder, earlier)
+                parked = await self._to_an_end(run, attempt, recorder, earlier)
             finally:
                 self._turns.leave_all(attempt.run)
                 self._cancels.pop(key, None)
                 self._free(key)
+            # Only now, when nothing of it is left here: the next moment it may be taken again.
+            if parked and await recorder.park():
+                self._waiting.set()
 
     async def _to_an_end(
         self, run: RunRow, attempt: AttemptRow, recorder: Recorder, earlier: Progress | None
-    ) -> None:
+    ) -> bool:
+        """Walk the plan; True where all that is left of it waits for a person."""
         try:
-            await self._execute(run, attempt, recorder, earlier)
+            return await self._execute(run, attempt, recorder, earlier)
         except LadingError as error:
             log.warning("attempt could not be run", why=str(error))
             # Who cancelled it does not ask what else would have gone wrong.
@@ -214,6 +218,7 @@ class Worker:
             await recorder.end(
                 State.ERROR, f"Lading itself failed ({type(error).__name__}): see its own log"
             )
+        return False
 
     async def _open(
         self, attempt: AttemptRow, *, resumed: bool
@@ -245,7 +250,7 @@ class Worker:
 
     async def _execute(
         self, run: RunRow, attempt: AttemptRow, recorder: Recorder, earlier: Progress | None
-    ) -> None:
+    ) -> bool:
         begun = earlier is not None and any(step.started_at for step in earlier.steps.values())
         told = "run taken up" if begun else "run started"
         log.info(told, pipeline=run.pipeline, sha=run.sha)
@@ -254,7 +259,7 @@ class Worker:
         source = await self._source_unless(cancelled if earlier is None else asyncio.Event(), run)
         if source is None:
             await recorder.end(State.CANCELLED, "cancelled")
-            return
+            return False
         plan = recorder.plan
         secrets = await self._secrets(run, plan)
         for step in plan.steps:
@@ -285,8 +290,7 @@ class Worker:
             for step in plan.steps:
                 self._logs.end(run.id, attempt.number, step.key)
         await recorder.flush()
-        if not progress.state.ended:
-            await recorder.park()
+        return not progress.state.ended
 
     def _turn(
         self, run: RunRow, step: Step, given_up: asyncio.Event
