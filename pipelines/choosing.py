@@ -1,4 +1,7 @@
-"""Which steps of a plan run at home: those chosen with the builds they need, and never a push."""
+"""Which steps of a plan run at home: those chosen with the builds they need, and never a push.
+
+A deploy runs where it is chosen by its name; choosing it is all the approval that it gets.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +9,7 @@ from collections.abc import Collection, Sequence
 from graphlib import TopologicalSorter
 
 from pipelines.definition.fields import near
-from pipelines.plan import Plan, PushWork, Step
+from pipelines.plan import Plan, PushWork, Stage, Step
 from pipelines.problems import LadingError
 from pipelines.values import Value
 
@@ -29,16 +32,15 @@ def at_home(plan: Plan, only: Sequence[str] = ()) -> Chosen:
     Args:
         plan: The whole plan.
         only: Keys of steps, or of all variants of one with a matrix; with them run just these
-            and the builds whose images they use. Empty: everything that needs no push.
+            and the builds whose images they use. Empty: everything that needs no push, but for
+            deploys.
 
     Raises:
         NoSuchStepError: One of them is not in the plan, or is a push.
     """
     if only:
         return _only(plan, only)
-    not_run = {
-        step.key: _pushed(step.work) for step in plan.steps if isinstance(step.work, PushWork)
-    }
+    not_run = {step.key: reason for step in plan.steps if (reason := _not_at_home(step))}
     needs = {step.key: step.needs for step in plan.steps}
     for key in TopologicalSorter(needs).static_order():
         blocked = next((need for need in needs[key] if need in not_run), None)
@@ -53,7 +55,8 @@ def _only(plan: Plan, only: Sequence[str]) -> Chosen:
     wanted = {step.key for step in chosen}.union(*map(_image, chosen))
     left = _without(plan, {step.key for step in plan.steps if step.key not in wanted})
     # What runs only after a failure was asked for all the same.
-    steps = tuple(step.model_copy(update={"after_success": True}) for step in left.steps)
+    own = {"after_success": True, "approval": None}
+    steps = tuple(step.model_copy(update=own) for step in left.steps)
     return Chosen(plan=left.model_copy(update={"steps": steps}), not_run={})
 
 
@@ -77,6 +80,15 @@ def _unknown(plan: Plan, name: str) -> str:
     )
     told = near(name, keys) or f"there are {', '.join(keys)}"
     return f"there is no step {name}: {told}"
+
+
+def _not_at_home(step: Step) -> str | None:
+    """Why a step does not run unless it is chosen, or not even then; None: it does."""
+    if isinstance(step.work, PushWork):
+        return _pushed(step.work)
+    if step.stage is Stage.DEPLOY:
+        return f"nothing is deployed from here unless you choose it: `lading run {step.key}`"
+    return None
 
 
 def _pushed(work: PushWork) -> str:

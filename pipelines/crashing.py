@@ -36,6 +36,8 @@ POINTS: Mapping[str, str] = MappingProxyType(
         "build.output": "The engine is building an image, and has just said something.",
         "push.output": "The engine is pushing an image, and has just said something.",
         "logs.bytes": "A piece of output is in a log; its index does not know it.",
+        "runs.parked": "A run waits for a person, on disk; the engine is let go, nobody was told.",
+        "actions.answered": "A person's approval is on disk; nobody was woken for it.",
         "runs.ended": "A run's result is on disk; its last status waits to be told.",
         "engine.clearing": "Of what an attempt left on the engine, the containers are removed.",
         "reporting.taken": "A host took a status; that it did is not stored.",

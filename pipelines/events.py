@@ -65,6 +65,8 @@ class Event(Value):
     source_branch: str | None = None
     """The branch a pull request comes from."""
     from_fork: bool = False
+    """Whether the commit comes from no branch or tag of the repository itself: anybody may have
+    made it."""
     default_branch: str | None = None
     title: str = ""
     """First line of the commit message, or the pull request's title."""
@@ -76,6 +78,8 @@ class Event(Value):
     """Who pushed, as the host names them."""
     actor_id: str | None = None
     """The host's numeric id of the person who pushed."""
+    author_id: str | None = None
+    """The host's numeric id of the person who opened the pull request."""
     url: str | None = None
     """The commit's or pull request's page on the host."""
     slot: Slot | None = None
@@ -99,6 +103,11 @@ class Event(Value):
         None where a person named a commit by its own id: it is nobody's newest.
         """
         return self.ref if self.branch or self.tag else None
+
+    @property
+    def trusted(self) -> bool:
+        """Whether somebody who may write to the repository put the commit there."""
+        return not self.from_fork
 
     @property
     def short_sha(self) -> str:

@@ -10,6 +10,7 @@ from datetime import datetime
 from functools import partial
 from typing import Any
 
+from pipelines.answers import Answer, Answers
 from pipelines.crashing import reach
 from pipelines.durations import format_duration
 from pipelines.endings import timed_out
@@ -47,6 +48,9 @@ LEAST = 10.0
 PUSH_GRACE = 15.0
 """Seconds that a push gets to end by itself when the process ends: it cannot be taken up."""
 
+Turn = Callable[[Step, asyncio.Event], contextlib.AbstractAsyncContextManager[bool]]
+"""Waits for a step's turn among what other attempts do; False where the event came before it."""
+
 Taken = Callable[[str], Mapping[int, int]]
 """Bytes stored of each stream of a step, by the step's key."""
 
@@ -55,6 +59,11 @@ _STORING = 5.0
 
 _STOPPED = Outcome(state=State.CANCELLED, message="cancelled")
 _CANCELLED = Outcome(state=State.CANCELLED, message="cancelled before it started")
+_UNASKED = Answer()
+
+
+def _at_once(_step: Step, _given_up: asyncio.Event) -> contextlib.AbstractAsyncContextManager[bool]:
+    return contextlib.nullcontext(enter_result=True)
 
 
 async def execute(
@@ -71,8 +80,13 @@ async def execute(
     taken: Taken = lambda _: {},
     steady: Callable[[], Uptime | None] = uptime,
     shelves: Shelves | None = None,
+    answers: Answers | None = None,
+    turn: Turn = _at_once,
 ) -> Progress:
     """Run a plan to its end, whatever that is, and leave nothing behind.
+
+    Where nothing is left to do but steps that wait for a person, the walk breaks off: what the
+    steps have made is kept, as when the process ends, and whoever comes next goes on.
 
     Where our own task is cancelled, the process ends and not the attempt: what runs is left to run,
     and no step ends for that. Whoever comes next goes on with the progress told so far.
@@ -95,9 +109,11 @@ async def execute(
         taken: How much of a step's output an earlier process stored.
         steady: The clock that time limits go by, also from one process to the next.
         shelves: Where the files go that steps want kept; None: nowhere.
+        answers: What people have said to the steps that ask for approval; None: nothing.
+        turn: Waited for before a step starts, and left when it has ended.
 
     Returns:
-        The progress in which all steps have ended.
+        The progress in which all steps have ended, or the rest waits for a person.
     """
     drive = _Drive(
         earlier or Progress.of(plan),
@@ -111,10 +127,13 @@ async def execute(
         taken=None if earlier is None else taken,
         steady=steady,
         shelves=shelves,
+        answers=answers or Answers(),
+        turn=turn,
     )
     try:
         await drive.through()
         await drive.settle()
+        drive.hands_over = not drive.progress.state.ended
     except asyncio.CancelledError:
         drive.hands_over = not drive.progress.state.ended
         raise
@@ -140,6 +159,8 @@ class _Drive:
         taken: Taken | None,
         steady: Callable[[], Uptime | None],
         shelves: Shelves | None,
+        answers: Answers,
+        turn: Turn,
     ) -> None:
         self.progress = progress
         self.hands_over = False
@@ -152,6 +173,8 @@ class _Drive:
         self._clock = clock
         self._steady = steady
         self._shelves = shelves
+        self._answers = answers
+        self._turn = turn
         self._latest = progress.latest
         self._cancelled = cancelled
         self._grace = grace
@@ -161,10 +184,11 @@ class _Drive:
         self._afterwards: set[asyncio.Future[None]] = set()
         self._again: set[str] = set()
         self._halted: Outcome | None = None
+        self._not_started = _CANCELLED
         self._halting = asyncio.Event()
 
     async def through(self) -> None:
-        """Walk until every step has ended."""
+        """Walk until every step has ended, or a person must say what comes next."""
         deadline = asyncio.get_running_loop().time() + self._plan.timeout
         cancel = asyncio.ensure_future(self._cancelled.wait())
         try:
@@ -174,7 +198,7 @@ class _Drive:
             if self._cancelled.is_set():
                 self._halt(_STOPPED, _CANCELLED)
             self._start_ready()
-            while not self.progress.state.ended:
+            while not self.progress.state.ended and not self._only_asks():
                 await self._wait(cancel, deadline)
                 self._start_ready()
         finally:
@@ -254,23 +278,44 @@ class _Drive:
     def _start_ready(self) -> None:
         """Start what may start; a step that is skipped may free one that runs after a failure."""
         while True:
-            self._start_free()
+            refused = self._start_free()
             doomed = self.progress.doomed()
-            if not doomed:
+            if not doomed and not refused:
                 return
             for key, why in doomed.items():
                 self._end(key, Outcome(state=State.SKIPPED, message=why))
 
-    def _start_free(self) -> None:
+    def _start_free(self) -> bool:
+        """Start what has room and was not refused; True where something was."""
         for key in self.progress.ready():
             if key not in self._ready:
                 self._ready[key] = None
                 if self.progress.steps[key].ready_at is None:
                     self._tell(StepReady(step=key, at=self._now()))
-        for key in [key for key in self._ready if key not in self._running]:
-            if len(self._running) < self._room and not self._ended(key):
+        refused = False
+        for key in [key for key in self._ready if not self._ended(key)]:
+            answer = self._answer(key)
+            if answer is None:
+                continue
+            if answer.refused is not None:
+                del self._ready[key]
+                self._end(key, Outcome(state=State.CANCELLED, message=answer.refused))
+                refused = True
+            elif len(self._running) < self._room:
                 del self._ready[key]
                 self._running[key] = asyncio.create_task(self._run(self._plan.step(key)))
+        return refused
+
+    def _answer(self, key: str) -> Answer | None:
+        asks = self._plan.step(key).approval is not None
+        return self._answers.to(key) if asks else _UNASKED
+
+    def _only_asks(self) -> bool:
+        """Whether all that could go on waits for a person."""
+        if self._running or self._halted is not None or self._cancelled.is_set():
+            return False
+        asking = [key for key in self._ready if not self._ended(key)]
+        return bool(asking) and all(self._answer(key) is None for key in asking)
 
     def _ended(self, key: str) -> bool:
         return self.progress.steps[key].state.ended
@@ -279,12 +324,18 @@ class _Drive:
         """Until a step has ended, somebody cancels, or the time of the whole plan is over."""
         waited: set[asyncio.Future[Any]] = {*self._running.values()}
         timeout = None
+        answered = asyncio.ensure_future(self._answers.wait())
         if self._halted is None:
-            waited.add(cancel)
+            waited |= {cancel, answered}
             timeout = max(0.0, deadline - asyncio.get_running_loop().time())
-        if not waited:
-            raise AssertionError(f"no step of {self._plan.pipeline} can go on")
-        done, _ = await asyncio.wait(waited, timeout=timeout, return_when=asyncio.FIRST_COMPLETED)
+        try:
+            if not waited:
+                raise AssertionError(f"no step of {self._plan.pipeline} can go on")
+            done, _ = await asyncio.wait(
+                waited, timeout=timeout, return_when=asyncio.FIRST_COMPLETED
+            )
+        finally:
+            answered.cancel()
         for key in [key for key, task in self._running.items() if task.done()]:
             self._running.pop(key).result()
         if self._halted is None and cancel.done():
@@ -301,7 +352,7 @@ class _Drive:
 
     def _halt(self, running: Outcome, waiting: Outcome) -> None:
         """Stop all that runs, with the outcome it gets, and end all that waits."""
-        self._halted = running
+        self._halted, self._not_started = running, waiting
         self._halting.set()
         self._end_waiting(waiting)
 
@@ -311,6 +362,14 @@ class _Drive:
                 self._end(step.key, outcome)
 
     async def _run(self, step: Step) -> None:
+        """One step from its turn to its end."""
+        async with self._turn(step, self._halting) as came:
+            if came:
+                await self._do(step)
+            else:
+                self._end(step.key, self._not_started)
+
+    async def _do(self, step: Step) -> None:
         """One step from its start to its end."""
         if self.progress.steps[step.key].started_at is None:
             start = StepStarted(step=step.key, at=self._now(), uptime=self._steady())

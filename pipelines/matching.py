@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from pipelines.definition.fields import End, shown
 from pipelines.definition.models import (
     Definition,
+    Deploy,
     Paths,
     PipelineWhen,
     Push,
@@ -118,9 +119,10 @@ def ends(when: Sequence[StepWhen] | None, event: Event, changed: Changed) -> fro
     return frozenset(end for number in matching for end in when[number - 1].status)
 
 
-def _conditional(definition: Definition) -> Iterator[Test | Push]:
+def _conditional(definition: Definition) -> Iterator[Test | Push | Deploy]:
     yield from definition.test.values()
     yield from definition.push.values()
+    yield from definition.deploy.values()
 
 
 def _conditions(when: Iterable[When], event: Event, changed: Changed) -> Iterator[Condition]:

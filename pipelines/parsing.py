@@ -180,6 +180,8 @@ def _where(owner: _Place) -> str:
         return "secret"
     if within and within[0] == "cache":
         return "cache"
+    if within and within[0] == "approval":
+        return "approval"
     return "image" if within and within[0] == "image" else place
 
 

@@ -16,7 +16,7 @@ class Stage(StrEnum):
     BUILD = "build"
     TEST = "test"
     PUSH = "push"
-    # `deploy` comes with channels.
+    DEPLOY = "deploy"
 
 
 STAGE_ORDER: tuple[Stage, ...] = tuple(Stage)
@@ -136,6 +136,14 @@ class Resources(Value):
     cpus: float | None = None
 
 
+class Approval(Value):
+    """What a person is asked before a step may start."""
+
+    prompt: str
+    timeout: float
+    """Seconds until nobody is asked any more, and the step is cancelled."""
+
+
 class Step(Value):
     """One thing to do, and what must have passed before."""
 
@@ -157,6 +165,8 @@ class Step(Value):
     resources: Resources = Resources()
     retries: int = 0
     """How often it is tried again after a failure of its own."""
+    approval: Approval | None = None
+    """What a person is asked before it starts; None: nobody is asked."""
     work: Work
 
     @property
@@ -201,6 +211,12 @@ class Plan(Value):
     """Which runs this one takes turns with; None: with none."""
     labels: dict[str, str] = {}
     """OCI labels (`org.opencontainers.image.…`) that every image built here carries."""
+    trusted: bool = True
+    """Whether the commit was put into the repository by somebody who may write there.
+
+    Where it was not, its steps get no secrets and no registry login, push and deploy nothing, and
+    write to no cache that others read.
+    """
     left_out: dict[str, str] = {}
     """Keys of the file's steps that this event leaves out, each with the sentence that says why."""
 

@@ -13,12 +13,13 @@ from functools import partial
 
 from pipelines import besides, inputs, placeholders, references
 from pipelines.definition.fields import End
-from pipelines.definition.models import Definition, FromBuild, Push, StepWhen, Test
+from pipelines.definition.models import Definition, Deploy, FromBuild, Push, StepWhen, Test
 from pipelines.durations import format_size
 from pipelines.events import Event, EventKind
 from pipelines.matching import Changed, ends, left_out
 from pipelines.ordering import Order, Place
 from pipelines.plan import (
+    Approval,
     BuildWork,
     BuiltImageRef,
     CommandsWork,
@@ -42,6 +43,7 @@ MAX_VALUE = 4096
 
 _LABEL = "org.opencontainers.image."
 _FORK = "left out: a pull request from a fork never pushes; it runs again, and pushes, once merged"
+_FORK_DEPLOYS = "left out: a pull request from a fork never deploys"
 _NO_TAG = "left out: none of its tags has a value for this {kind}; give it other `tags` or a `when`"
 
 VARIABLES: dict[str, str] = {
@@ -161,6 +163,7 @@ class _Planner:
             timeout=self._timeout,
             group=self._group(),
             labels=_labels(self._event, committed_at),
+            trusted=self._event.trusted,
             left_out=out,
         )
 
@@ -183,9 +186,13 @@ class _Planner:
         for name, push in self._definition.push.items():
             if reason := self._push_left_out(push):
                 yield _key(Stage.PUSH, name), reason
+        for name, deploy in self._definition.deploy.items():
+            own = left_out(deploy.when, self._event, self._changed)
+            if reason := own if self._event.trusted else _FORK_DEPLOYS:
+                yield _key(Stage.DEPLOY, name), reason
 
     def _push_left_out(self, push: Push) -> str | None:
-        if self._event.from_fork:
+        if not self._event.trusted:
             return _FORK
         if reason := left_out(push.when, self._event, self._changed):
             return reason
@@ -195,7 +202,7 @@ class _Planner:
         for name in self._definition.build:
             yield Place(key=_key(Stage.BUILD, name), stage=Stage.BUILD, needs=())
         for name, test in self._definition.test.items():
-            needs, build = self._needs(test.needs), self._test_build(test)
+            needs, build = self._needs(test.needs), self._own_build(test)
             for variant in _variants(name, test):
                 key = _key(Stage.TEST, variant.name)
                 yield Place(key=key, stage=Stage.TEST, needs=needs, build=build)
@@ -203,6 +210,10 @@ class _Planner:
             key, build = _key(Stage.PUSH, name), _push_build(name, push)
             needs = self._needs(push.needs)
             yield Place(key=key, stage=Stage.PUSH, needs=needs, build=build)
+        for name, deploy in self._definition.deploy.items():
+            needs, build = self._needs(deploy.needs), self._own_build(deploy)
+            key = _key(Stage.DEPLOY, name)
+            yield Place(key=key, stage=Stage.DEPLOY, needs=needs, build=build)
 
     def _needs(self, needs: Sequence[str] | None) -> tuple[str, ...] | None:
         """Needs by the keys of the plan: who needs a matrix needs all of it."""
@@ -234,29 +245,41 @@ class _Planner:
             )
             step = self._step(Stage.PUSH, name, push.timeout, pushed)
             yield step.model_copy(update=self._after(push.when))
+        for name, deploy in self._definition.deploy.items():
+            step = self._commands(Stage.DEPLOY, _Variant(name=name, values={}), name, deploy)
+            yield step.model_copy(update={"approval": _approval(deploy)})
 
     def _test(self, variant: _Variant, name: str, test: Test) -> Step:
-        image = self._image(variant, test)
-        work = CommandsWork(
-            image=image,
-            commands=test.commands,
-            services=tuple(besides.services(test, partial(self._image_name, variant, test))),
-            cache=besides.cache(test.cache, self._event, {**self._raw, **variant.placeholders}),
-            keeps=_keeps(test, variant),
+        written = partial(self._image_name, Stage.TEST, variant, test)
+        beside = {
+            "services": tuple(besides.services(test, written)),
+            "cache": besides.cache(test.cache, self._event, {**self._raw, **variant.placeholders}),
+            "keeps": _keeps(test, variant),
+        }
+        step = self._commands(Stage.TEST, variant, name, test)
+        return step.model_copy(
+            update={
+                "work": step.work.model_copy(update=beside),
+                "allow_failure": test.allow_failure,
+                "retries": test.retry,
+            }
         )
-        step = self._step(Stage.TEST, variant.name, test.timeout, work)
+
+    def _commands(self, stage: Stage, variant: _Variant, name: str, spec: Test | Deploy) -> Step:
+        """A step of commands; all that test and deploy have in common."""
+        image = self._image(stage, variant, spec)
+        work = CommandsWork(image=image, commands=spec.commands)
+        step = self._step(stage, variant.name, spec.timeout, work)
         own = {"CI_STAGE": step.stage.value, "CI_STEP": name}
         own |= {f"CI_MATRIX_{axis.upper()}": value for axis, value in variant.values.items()}
-        texts, secrets = besides.parted(test.env)
+        texts, secrets = besides.parted(spec.env)
         common = {k: text for k, text in self._definition.env.items() if k not in secrets}
         return step.model_copy(
             update={
                 "env": common | texts | self._common | own,
                 "secrets": secrets,
-                "allow_failure": test.allow_failure,
-                "retries": test.retry,
-                "resources": self._resources(name, test),
-                **self._after(test.when),
+                "resources": self._resources(_key(stage, name), spec),
+                **self._after(spec.when),
             }
         )
 
@@ -265,41 +288,48 @@ class _Planner:
         wanted = ends(when, self._event, self._changed)
         return {"after_success": End.SUCCESS in wanted, "after_failure": End.FAILURE in wanted}
 
-    def _resources(self, name: str, test: Test) -> Resources:
-        asked = test.resources
+    def _resources(self, key: str, spec: Test | Deploy) -> Resources:
+        asked = spec.resources
         if asked is None:
             return Resources()
         most = self._defaults
         if asked.memory is not None and most.memory is not None and asked.memory > most.memory:
             wants = f"{format_size(asked.memory)} of memory"
-            self._problems.append(_beyond(name, wants, format_size(most.memory)))
+            self._problems.append(_beyond(key, wants, format_size(most.memory)))
         if asked.cpus is not None and most.cpus is not None and asked.cpus > most.cpus:
-            self._problems.append(_beyond(name, f"{asked.cpus:g} CPUs", f"{most.cpus:g}"))
+            self._problems.append(_beyond(key, f"{asked.cpus:g} CPUs", f"{most.cpus:g}"))
         return Resources(memory=asked.memory, cpus=asked.cpus)
 
     def _step(self, stage: Stage, name: str, timeout: float | None, work: Work) -> Step:
         return Step(stage=stage, name=name, timeout=timeout or self._timeout, work=work)
 
-    def _test_build(self, test: Test) -> str | None:
-        """The key of the build whose image a test runs in."""
-        if test.image is None:
+    def _own_build(self, spec: Test | Deploy) -> str | None:
+        """The key of the build whose image commands run in."""
+        if spec.image is None:
             return _key(Stage.BUILD, next(iter(self._definition.build)))
-        return test.image.build if isinstance(test.image, FromBuild) else None
+        return spec.image.build if isinstance(spec.image, FromBuild) else None
 
-    def _image(self, variant: _Variant, test: Test) -> ImageRef:
-        if (build := self._test_build(test)) is not None:
+    def _image(self, stage: Stage, variant: _Variant, spec: Test | Deploy) -> ImageRef:
+        if (build := self._own_build(spec)) is not None:
             return BuiltImageRef(build=build)
-        return NamedImage(name=self._image_name(variant, test, str(test.image)))
+        return NamedImage(name=self._image_name(stage, variant, spec, str(spec.image)))
 
     def _image_name(
-        self, variant: _Variant, test: Test, written: str, service: str | None = None
+        self,
+        stage: Stage,
+        variant: _Variant,
+        spec: Test | Deploy,
+        written: str,
+        service: str | None = None,
     ) -> str:
         image = placeholders.fill(written, {**self._slugs, **variant.placeholders})
         if image is not None and references.is_image(_numbered(image)):
             return image
         # Left-out steps have no such name because they have no need of one.
-        if left_out(test.when, self._event, self._changed) is None:
-            self._problems.append(_no_image(variant.name, written, self._event, service))
+        wanted = stage is not Stage.DEPLOY or self._event.trusted
+        if wanted and left_out(spec.when, self._event, self._changed) is None:
+            key = _key(stage, variant.name)
+            self._problems.append(_no_image(key, written, self._event, service))
         return written
 
     def _argument(self, text: str) -> str:
@@ -339,6 +369,11 @@ def _keeps(test: Test, variant: _Variant) -> Keeps:
     )
 
 
+def _approval(deploy: Deploy) -> Approval | None:
+    asked = deploy.approval
+    return None if asked is None else Approval(prompt=asked.prompt, timeout=asked.timeout)
+
+
 def _key(stage: Stage, name: str) -> str:
     return f"{stage}.{name}"
 
@@ -352,19 +387,19 @@ def _numbered(text: str) -> str:
     return text.replace(placeholders.RUN, "9" * 10)
 
 
-def _no_image(name: str, image: str, event: Event, service: str | None) -> Problem:
+def _no_image(key: str, image: str, event: Event, service: str | None) -> Problem:
     of = "" if service is None else f"'s service `{service}`"
     return Problem(
         code="P040",
-        message=f"`test.{name}`{of} has no image for this {event.kind}: `{image}` gives no name",
+        message=f"`{key}`{of} has no image for this {event.kind}: `{image}` gives no name",
         hint="give the step a `when` with the events that have a value for the placeholder",
     )
 
 
-def _beyond(name: str, wanted: str, bound: str) -> Problem:
+def _beyond(key: str, wanted: str, bound: str) -> Problem:
     return Problem(
         code="P055",
-        message=f"`test.{name}` asks for {wanted}; this server allows a step {bound}",
+        message=f"`{key}` asks for {wanted}; this server allows a step {bound}",
         hint="ask for less in `resources`",
     )
 

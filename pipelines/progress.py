@@ -25,6 +25,8 @@ class State(StrEnum):
 
     WAITING = "waiting"
     """Nothing has happened yet: it waits for a slot or for its needs."""
+    HELD = "held"
+    """It waits for a person's approval; only attempts and runs do."""
     RUNNING = "running"
     SUCCESS = "success"
     FAILURE = "failure"
@@ -38,7 +40,7 @@ class State(StrEnum):
     @property
     def ended(self) -> bool:
         """Whether nothing more will happen."""
-        return self not in (State.WAITING, State.RUNNING)
+        return self not in (State.WAITING, State.HELD, State.RUNNING)
 
 
 class Built(Value):

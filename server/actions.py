@@ -9,16 +9,20 @@ from typing import Protocol
 import structlog
 from sqlalchemy.engine import Connection
 
+from pipelines.answers import Answer
+from pipelines.crashing import reach
 from pipelines.plan import Plan
 from pipelines.problems import LadingError
 from pipelines.repeating import kept
 from server.clock import Clock
 from server.hosts.port import StatusState
 from server.store import Database
+from server.store import approvals as approval_verbs
 from server.store import deliveries as delivery_verbs
 from server.store import runs as run_verbs
 from server.store import statuses as status_verbs
-from server.store.rows import AttemptRow, DecisionRow, DeliveryRow, RunRow
+from server.store.approvals import Answered, NothingToApproveError
+from server.store.rows import AttemptRow, DecisionRow, DeliveryRow, RunRow, Verdict
 
 log = structlog.get_logger(__name__)
 
@@ -76,6 +80,8 @@ class Actions:
         interrupt: Called with (run, attempt) when a running attempt shall stop.
         tell: Called when a status waits to be told.
         run_url: A run's page, by its number.
+        answered: Called with (run, attempt, answers) when somebody has said a word that steps of
+            an attempt wait for.
     """
 
     def __init__(
@@ -88,9 +94,11 @@ class Actions:
         interrupt: Callable[[int, int], None],
         tell: Callable[[], None],
         run_url: Callable[[int], str],
+        answered: Callable[[int, int, Mapping[str, Answer]], None] = lambda *_: None,
     ) -> None:
         self._database = database
         self._clock = clock
+        self._answered = answered
         self._starter = starter
         self._wake = wake
         self._interrupt = interrupt
@@ -157,7 +165,8 @@ class Actions:
                 conn, run, row.attempt, reason=f"{what} by {by}", at=self._clock(), keep=keep
             )
             if number is not None:
-                described = f"{what} by {by}, waiting for a slot"
+                now = run_verbs.one_attempt(conn, run, number)
+                described = now.sentence or f"{what} by {by}, waiting for a slot"
                 self._want(conn, row, number, StatusState.PENDING, described)
             return number
 
@@ -205,6 +214,60 @@ class Actions:
         else:
             self._interrupt(run, attempt.number)
         return attempt
+
+    async def approve(self, run: int, *, by: str, step: str | None = None) -> AttemptRow:
+        """Let go on what waits for approval: a run of a stranger's commit, or a step.
+
+        Args:
+            run: Its number.
+            by: Who says so.
+            step: Which step is meant; None: the only one that waits, or the run itself.
+
+        Raises:
+            NotFoundError: No such run.
+            ConflictError: It waits for no approval, or several of its steps do.
+        """
+        return await self._answer(run, Verdict.APPROVED, by, step)
+
+    async def decline(self, run: int, *, by: str, step: str | None = None) -> AttemptRow:
+        """Refuse what waits for approval: a held run ends, and so does the step that waits.
+
+        Raises:
+            NotFoundError: No such run.
+            ConflictError: It waits for no approval, or several of its steps do.
+        """
+        return await self._answer(run, Verdict.DECLINED, by, step)
+
+    async def _answer(self, run: int, verdict: Verdict, by: str, step: str | None) -> AttemptRow:
+        await self._run(run)
+
+        def write(conn: Connection) -> list[Answered]:
+            return approval_verbs.answer(
+                conn, run, verdict=verdict, by=by, at=self._clock(), url=self._run_url, step=step
+            )
+
+        try:
+            answered = await self._database.write(write)
+        except NothingToApproveError as error:
+            raise ConflictError(str(error)) from error
+        reach("actions.answered")
+        self._pass_on(answered)
+        log.info("approval", run=run, verdict=str(verdict), by=by, step=step)
+        return (await self._database.read(run_verbs.attempts_of, run))[-1]
+
+    async def expire_approvals(self) -> None:
+        """End the waits whose time is over."""
+        at = self._clock()
+        if await self._database.read(approval_verbs.any_expires, at=at):
+            self._pass_on(
+                await self._database.write(approval_verbs.expire, at=at, url=self._run_url)
+            )
+
+    def _pass_on(self, answered: list[Answered]) -> None:
+        for one in answered:
+            self._answered(one.run, one.attempt, one.answers)
+        self._tell()
+        self._wake()
 
     async def redeliver(self, delivery: str, *, by: str) -> DeliveryRow:
         """Have a stored delivery read and decided once more; intake finds it within a second.

@@ -132,6 +132,7 @@ class Lading:
             tell=self.reporting.notify,
             interrupt=self.worker.interrupt,
             run_url=self.run_url,
+            strangers=settings.strangers,
         )
         self.timetable = Timetable(
             database=self.database, clock=clock.now, start=self.intake.start_slot
@@ -153,6 +154,7 @@ class Lading:
             interrupt=self.worker.interrupt,
             tell=self.reporting.notify,
             run_url=self.run_url,
+            answered=self.worker.answered,
         )
         self.metrics = Metrics(CollectorRegistry())
         self._rooms: list[asyncio.Task[None]] = []
@@ -243,12 +245,12 @@ class Lading:
                 log=worker.log_limit,
             ),
             secrets=secrets,
-            logins={} if run.event.from_fork else self._logins(),
+            logins=self._logins() if run.trusted else {},
             patience=Patience(silence=self.settings.engine.patience),
         )
 
     def _logins(self) -> dict[str, Login]:
-        """Registry logins by host; runs for a fork's pull request get none of them."""
+        """Registry logins by host; a run that is not trusted gets none of them."""
         return {
             host: Login(username=login.username, password=login.password.get_secret_value())
             for host, login in self.settings.registries.items()
@@ -264,7 +266,7 @@ class Lading:
         # Looked for first: what begins after this line must not be taken for a leftover.
         found = await self.engine.call(find_leftovers, self.engine.client, self.server_id)
         # Also those that nobody has taken up yet.
-        running = await self.database.read(runs.unfinished_attempts)
+        running = await self.database.read(runs.begun_attempts)
         keep = {(str(attempt.run), attempt.number) for attempt in running}
         keep |= {(str(run), attempt) for run, attempt in self.worker.active}
         removed = await self.engine.call(
@@ -358,6 +360,7 @@ class Lading:
             "mirrors": (schedules.every_night(), self._maintain_mirrors),
             **self.upkeep.jobs(),
             "schedules": (schedules.every_few_seconds(), self.timetable.look),
+            "approvals": (schedules.every_few_seconds(), self.actions.expire_approvals),
             "missed deliveries": (schedules.now_and_every(minutes=1), self.lists.look),
             "new repositories": (schedules.every_minute(), self.heads.meet),
             "missed pushes": (schedules.now_and_every(minutes=HEADS_MINUTES), self.heads.look),

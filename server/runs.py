@@ -20,11 +20,13 @@ from pipelines.progress import (
     State,
     StepEnded,
     StepProgress,
+    StepReady,
     StepRunning,
 )
 from server.clock import Clock
 from server.hosts.port import StatusState
 from server.store import Database
+from server.store import approvals as approval_verbs
 from server.store import images as image_verbs
 from server.store import kept as kept_verbs
 from server.store import runs as run_verbs
@@ -143,6 +145,9 @@ class Recorder:
 
         def write(conn: Connection) -> None:
             run_verbs.record_facts(conn, self._run.id, self._attempt, [fact])
+            if isinstance(fact, StepReady):
+                step = self.plan.step(fact.step)
+                approval_verbs.ask(conn, self._run, self._attempt, step, fact.at)
             if isinstance(fact, StepEnded) and fact.outcome.pushed is not None:
                 image_verbs.add_image_version(
                     conn,
@@ -215,6 +220,24 @@ class Recorder:
         if await self._database.write_patiently(self._write_end, state, sentence):
             log.info("run ended", run=self._run.id, state=str(state), sentence=sentence)
             self._tell()
+
+    async def park(self) -> bool:
+        """Leave the attempt to wait for a person's word; True where it can go on by now."""
+        await self.flush()
+        state = await self._database.write_patiently(self._write_parked)
+        reach("runs.parked")
+        log.info("run waits for a person", run=self._run.id, state=str(state))
+        self._tell()
+        return state is State.WAITING
+
+    def _write_parked(self, conn: Connection) -> State:
+        attempt = run_verbs.one_attempt(conn, self._run.id, self._attempt)
+        if attempt.cancelled_at is not None:
+            self._write_end(conn, State.CANCELLED, "cancelled")
+            return State.CANCELLED
+        return approval_verbs.park(
+            conn, self._run, self._attempt, url=self._target_url, at=self._clock()
+        )
 
     def _write_end(self, conn: Connection, state: State, sentence: str) -> bool:
         if state is State.CANCELLED:

@@ -42,7 +42,7 @@ class Secrets:
         names = {name for step in plan.steps for name in _named(step)}
         if not names:
             return StepSecrets()
-        if run.event.from_fork:
+        if not run.trusted:
             return _refuse_all(plan, "a pull request from a fork gets no secrets")
         sealed = await self._database.read(secret_verbs.sealed_secrets, run.repository, names)
         return await asyncio.to_thread(

@@ -40,7 +40,9 @@ def told(report: Report) -> list[Told]:
 def _runs(report: Report) -> str:
     running = report.runs.get(State.RUNNING, 0)
     runs = "1 runs" if running == 1 else f"{running or 'None'} run{'' if running else 's'}"
-    return f"{runs}; {_waiting(report.queue)}."
+    held = report.runs.get(State.HELD, 0)
+    asks = f"; {held} held until somebody approves" if held else ""
+    return f"{runs}; {_waiting(report.queue)}{asks}."
 
 
 def _waiting(backlog: Backlog, what: str = "") -> str:

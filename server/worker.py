@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager, nullcontext
 from typing import Any, Protocol
 
 import structlog
 
+from pipelines.answers import Answer, Answers
 from pipelines.crashing import reach
 from pipelines.execution import execute
 from pipelines.executor import Executor, Output
 from pipelines.keeping import Shelf
-from pipelines.plan import Plan
+from pipelines.plan import Plan, Stage, Step
 from pipelines.planning import bind
 from pipelines.problems import LadingError
 from pipelines.progress import Progress, State
@@ -26,12 +27,14 @@ from server.logs import LogStore, trouble
 from server.mirrors import MirrorError, MirrorKey, Mirrors
 from server.runs import Recorder, stored_progress
 from server.store import Database, DatabaseBusyError
+from server.store import approvals as approval_verbs
 from server.store import kept as kept_verbs
 from server.store import repositories as repository_verbs
 from server.store import runs as run_verbs
 from server.store import tallies as tally_verbs
 from server.store.rows import AttemptRow, RunRow
 from server.store.tallies import Tally
+from server.turns import Turns
 
 log = structlog.get_logger(__name__)
 
@@ -111,6 +114,8 @@ class Worker:
         self._cancels: dict[tuple[int, int], asyncio.Event] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._occupied: set[tuple[int, int]] = set()
+        self._answers: dict[tuple[int, int], Answers] = {}
+        self._turns = Turns()
 
     def notify(self) -> None:
         """An attempt waits."""
@@ -126,6 +131,11 @@ class Worker:
         event = self._cancels.get((run, attempt))
         if event is not None:
             event.set()
+
+    def answered(self, run: int, attempt: int, answers: Mapping[str, Answer]) -> None:
+        """Somebody has said a word that steps of an attempt wait for, if it runs here."""
+        if (waiting := self._answers.get((run, attempt))) is not None:
+            waiting.give(answers)
 
     async def run(self) -> None:
         """Take attempts until cancelled; steps that run then are left running.
@@ -189,16 +199,21 @@ class Worker:
                 now = await self._database.read(run_verbs.one_attempt, *key)
                 if now.cancelled_at is not None:
                     self._cancels[key].set()
-                await self._to_an_end(run, attempt, recorder, earlier)
+                parked = await self._to_an_end(run, attempt, recorder, earlier)
             finally:
+                self._turns.leave_all(attempt.run)
                 self._cancels.pop(key, None)
                 self._free(key)
+            # Only now, when nothing of it is left here: the next moment it may be taken again.
+            if parked and await recorder.park():
+                self._waiting.set()
 
     async def _to_an_end(
         self, run: RunRow, attempt: AttemptRow, recorder: Recorder, earlier: Progress | None
-    ) -> None:
+    ) -> bool:
+        """Walk the plan; True where all that is left of it waits for a person."""
         try:
-            await self._execute(run, attempt, recorder, earlier)
+            return await self._execute(run, attempt, recorder, earlier)
         except LadingError as error:
             log.warning("attempt could not be run", why=str(error))
             # Who cancelled it does not ask what else would have gone wrong.
@@ -212,6 +227,7 @@ class Worker:
             await recorder.end(
                 State.ERROR, f"Lading itself failed ({type(error).__name__}): see its own log"
             )
+        return False
 
     async def _open(
         self, attempt: AttemptRow, *, resumed: bool
@@ -220,10 +236,14 @@ class Worker:
         run = await self._database.read(run_verbs.run, attempt.run)
         if run is None or run.plan is None:  # pragma: no cover - only runs with a plan wait
             raise AssertionError
-        plan = bind(run.plan, run=run.id, attempt=attempt.number)
+        # What was planned before there was trust, or for a fork, says itself whom not to trust.
+        trusted = run.plan.model_copy(update={"trusted": run.trusted})
+        plan = bind(trusted, run=run.id, attempt=attempt.number)
         rows = await self._database.read(run_verbs.steps_of, run.id, attempt.number)
         carried = any(row.carried_from is not None for row in rows)
-        earlier = stored_progress(plan, rows) if resumed or carried else None
+        # One that has waited for a person goes on where it was left.
+        begun = any(row.ready_at is not None for row in rows)
+        earlier = stored_progress(plan, rows) if resumed or carried or begun else None
         recorder = Recorder(
             database=self._database,
             clock=self._clock,
@@ -240,7 +260,7 @@ class Worker:
 
     async def _execute(
         self, run: RunRow, attempt: AttemptRow, recorder: Recorder, earlier: Progress | None
-    ) -> None:
+    ) -> bool:
         begun = earlier is not None and any(step.started_at for step in earlier.steps.values())
         told = "run taken up" if begun else "run started"
         log.info(told, pipeline=run.pipeline, sha=run.sha)
@@ -249,14 +269,17 @@ class Worker:
         source = await self._source_unless(cancelled if earlier is None else asyncio.Event(), run)
         if source is None:
             await recorder.end(State.CANCELLED, "cancelled")
-            return
+            return False
         plan = recorder.plan
         secrets = await self._secrets(run, plan)
         for step in plan.steps:
             if earlier is None or not earlier.steps[step.key].state.ended:
                 self._logs.expect(run.id, attempt.number, step.key)
+        key = (run.id, attempt.number)
+        answers = self._answers[key] = Answers()
+        answers.give(await self._database.read(approval_verbs.answers_of, *key))
         try:
-            await execute(
+            progress = await execute(
                 plan,
                 self._make_executor(
                     run=run, attempt=attempt.number, plan=plan, source=source, secrets=secrets
@@ -270,11 +293,23 @@ class Worker:
                 earlier=earlier,
                 taken=lambda key: self._logs.taken(run.id, attempt.number, key),
                 shelves=lambda key: self._shelf(run.id, attempt.number, key),
+                answers=answers,
+                turn=lambda step, given_up: self._turn(run, step, given_up),
             )
         finally:
+            del self._answers[key]
             for step in plan.steps:
                 self._logs.end(run.id, attempt.number, step.key)
         await recorder.flush()
+        return not progress.state.ended
+
+    def _turn(
+        self, run: RunRow, step: Step, given_up: asyncio.Event
+    ) -> AbstractAsyncContextManager[bool]:
+        """Two runs must not deploy to one place at once."""
+        if step.stage is not Stage.DEPLOY:
+            return nullcontext(enter_result=True)
+        return self._turns.at((run.repository, step.key), run.id, given_up)
 
     async def _source_unless(self, cancelled: asyncio.Event, run: RunRow) -> Source | None:
         """The commit's tree; None where somebody cancelled while its host was waited for."""
@@ -327,6 +362,8 @@ class Worker:
         """Take up what an earlier process left running, before anything new is taken."""
         unfinished = await self._database.read(run_verbs.unfinished_attempts)
         for attempt in unfinished:
+            await self._keep_turns(attempt)
+        for attempt in unfinished:
             self._begin(attempt, resumed=True)
         adopted = sum(attempt.cancelled_at is None for attempt in unfinished)
         if adopted:
@@ -335,6 +372,14 @@ class Worker:
             )
         # Also where none is unfinished: the last one may have ended while it was cleared up.
         await self._sweep()
+
+    async def _keep_turns(self, attempt: AttemptRow) -> None:
+        """Leave each deploy that runs its turn, before another run can ask for it."""
+        run = await self._database.read(run_verbs.run, attempt.run)
+        rows = await self._database.read(run_verbs.steps_of, attempt.run, attempt.number)
+        for row in rows:
+            if run is not None and row.stage == Stage.DEPLOY and row.state is State.RUNNING:
+                self._turns.hold((run.repository, row.key), run.id)
 
     async def _sweep(self) -> None:
         try:

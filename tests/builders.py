@@ -9,8 +9,10 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+from pipelines.answers import Answer
 from pipelines.events import Event, EventKind
 from pipelines.plan import (
+    Approval,
     BuildWork,
     BuiltImageRef,
     CommandsWork,
@@ -42,7 +44,16 @@ from server.hosts.port import RepositoryRef, StatusState
 from server.logs import LogStore
 from server.notices import Board
 from server.operations import Operations
-from server.store import Database, deliveries, images, repositories, runs, statuses, tokens
+from server.store import (
+    Database,
+    approvals,
+    deliveries,
+    images,
+    repositories,
+    runs,
+    statuses,
+    tokens,
+)
 from server.store import kept as kept_verbs
 from server.store.database import sqlite_url
 from server.store.migrations import run as upgrade
@@ -99,6 +110,30 @@ def plan() -> Plan:
                 needs=("build.web", "test.unit"),
                 timeout=600,
                 work=PushWork(image=built, repository="registry.test/web", tags=("main",)),
+            ),
+        ),
+    )
+
+
+def deploy_plan(*names: str) -> Plan:
+    """A test, and deploys behind it that ask for approval."""
+    image = NamedImage(name="busybox")
+    work = CommandsWork(image=image, commands=("true",))
+    return Plan(
+        pipeline="web",
+        timeout=3600,
+        steps=(
+            Step(stage=Stage.TEST, name="unit", timeout=60, work=work),
+            *(
+                Step(
+                    stage=Stage.DEPLOY,
+                    name=name,
+                    needs=("test.unit",),
+                    timeout=60,
+                    approval=Approval(prompt=f"Ship {name}?", timeout=3600),
+                    work=work,
+                )
+                for name in names or ("live",)
             ),
         ),
     )
@@ -213,6 +248,7 @@ class House:
             clock=self.clock,
         )
         self.interrupted: list[tuple[int, int]] = []
+        self.answered: list[tuple[int, int, dict[str, Answer]]] = []
         self.woken = 0
         self.actions = Actions(
             database=self.database,
@@ -222,6 +258,7 @@ class House:
             interrupt=lambda run, attempt: self.interrupted.append((run, attempt)),
             tell=lambda: None,
             run_url=lambda run: f"http://lading.test/runs/{run}",
+            answered=lambda *said: self.answered.append((said[0], said[1], dict(said[2]))),
         )
 
     def close(self) -> None:
@@ -290,8 +327,10 @@ class House:
         problems: Sequence[Problem] = (),
         delivery: DeliveryRow | None = None,
         definition: str = DEFINITION,
+        stranger: str | None = None,
+        new: NewRun | None = None,
     ) -> RunRow:
-        """A run that waits; with problems one that ended in error."""
+        """A run that waits; with problems one that ended in error, a stranger's that is held."""
         happening = happening or event()
         repository = self.repository(happening.repository)
         decision = self.database.run(
@@ -304,7 +343,7 @@ class House:
             reason="1 pipeline started",
             at=self.clock(),
         )
-        new = NewRun(
+        new = new or NewRun(
             pipeline="web",
             file=".lading.yml",
             definition=definition,
@@ -319,6 +358,7 @@ class House:
             event=happening,
             new=new,
             at=self.clock(),
+            stranger=stranger,
         )
         self.database.run(
             deliveries.set_decision_pipelines,
@@ -452,6 +492,22 @@ class House:
         writer.write(1, data)
         writer.close()
         self.logs.end(run, attempt, key)
+
+    def asking(self, *names: str) -> RunRow:
+        """A run of which all that is left are deploys that wait for approval."""
+        made = deploy_plan(*names)
+        run = self.run(of=made)
+        self.take()
+        self.begin(run.id, "test.unit")
+        self.end(run.id, "test.unit")
+        for step in made.steps[1:]:
+            self.database.run(
+                runs.record_facts, run.id, 1, [StepReady(step=step.key, at=self.clock())]
+            )
+            self.database.run(approvals.ask, run, 1, step, self.clock())
+        url = f"http://lading.test/runs/{run.id}"
+        self.database.run(approvals.park, run, 1, url=url, at=self.clock())
+        return self.fresh(run.id)
 
     def succeeded(self) -> RunRow:
         """A run all of whose steps passed."""

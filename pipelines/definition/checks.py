@@ -29,6 +29,8 @@ from pipelines.plan import STAGE_ORDER, Stage
 from pipelines.problems import Problem
 from pipelines.values import Value
 
+_IN_IMAGES = (Stage.TEST, Stage.DEPLOY)
+"""The stages whose steps run commands, in an image that they name or that is built here."""
 _SMALLEST = "the smallest pipeline is `build: {web: {}}` beside a Dockerfile"
 
 
@@ -175,7 +177,7 @@ def _images(outlines: list[_Outline]) -> Iterator[Problem]:
             yield problem(
                 "P034", message, outline.source.mark, _choice(outline.source.text, builds)
             )
-        elif outline.stage is Stage.TEST and not outline.image and len(builds) != 1:
+        elif outline.stage in _IN_IMAGES and not outline.image and len(builds) != 1:
             count = f"{len(builds)} images" if builds else "no image"
             hint = "add `image`: a name, or `{from: build.web}`"
             message = f"`{key}` has no `image`, and this file builds {count}"

@@ -398,6 +398,11 @@ def _tag(text: str) -> str:
     return text
 
 
+def _channel(text: str) -> str:
+    named = _named(_NAME, "a channel's name")(text)
+    raise failed("P011", f"there are no channels yet, so not `{shown(named)}`", "give `commands`")
+
+
 def _group(text: str) -> str:
     if not text.strip():
         raise failed("P014", "the group is empty", "leave it out for one group for each ref")
@@ -467,6 +472,7 @@ ImageName = Annotated[str, AfterValidator(_image)]
 Repository = Annotated[str, AfterValidator(_repository)]
 Tags = Annotated[tuple[Annotated[str, AfterValidator(_tag)], ...], _Filled, _OneOrMany]
 Group = Annotated[str, AfterValidator(_group)]
+Channel = Annotated[str, AfterValidator(_channel)]
 Flag = Annotated[bool, BeforeValidator(_flag, json_schema_input_type=bool)]
 Command = Annotated[str, AfterValidator(_command)]
 Commands = Annotated[tuple[Command, ...], AfterValidator(_commands), _Filled, _OneOrMany]

@@ -405,6 +405,39 @@ class Push(Value):
     when: StepWhens | None = Field(None, description="As in `test`.")
 
 
+class Approval(Value):
+    """A person is asked before the step starts."""
+
+    prompt: f.ShortText = Field(description="What people read beside the buttons.")
+    timeout: f.Seconds = Field(
+        f.MAX_TIMEOUT,
+        description="How long somebody may take to answer; then the step is cancelled. "
+        "Default: `7d`.",
+    )
+
+
+class Deploy(Value):
+    """Commands that bring what was built to where it is used."""
+
+    channel: f.Channel | None = Field(
+        None,
+        description="The channel to move to what this run pushed. There are no channels yet: give "
+        "`commands`.",
+    )
+    image: AnyImage | None = Field(None, description="As in `test`.")
+    commands: f.Commands = Field(description="As in `test`.")
+    env: dict[f.Variable, AnyText] = Field({}, description="As in `test`.")
+    approval: Approval | None = Field(
+        None,
+        description="Ask a person before it starts. Until somebody answers, the run waits and "
+        "takes no slot. Default: nobody is asked.",
+    )
+    needs: f.Needs | None = Field(None, description="As in `test`.")
+    timeout: f.Seconds | None = Field(None, description="As in `test`.")
+    when: StepWhens | None = Field(None, description="As in `test`.")
+    resources: Resources | None = Field(None, description="As in `test`.")
+
+
 class Concurrency(Value):
     """Runs of one repository that take turns."""
 
@@ -455,6 +488,11 @@ class Definition(Value):
     build: _Builds = Field({}, description="Images to build, each under a name of its own.")
     test: dict[f.StepName, Test] = Field({}, description="Test steps, each under a name.")
     push: dict[f.StepName, Push] = Field({}, description="Places to push to, each under a name.")
+    deploy: dict[f.StepName, Deploy] = Field(
+        {},
+        description="Places to deploy to, each under a name. Only one run of the repository "
+        "deploys to a name at a time; a pull request from a fork never does.",
+    )
 
     @property
     def inputs(self) -> dict[str, Input]:

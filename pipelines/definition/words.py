@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from pipelines.definition.fields import near
 from pipelines.definition.models import (
+    Approval,
     Artifacts,
     Build,
     Cache,
     Concurrency,
     Definition,
+    Deploy,
     FromBuild,
     FromSecret,
     Input,
@@ -42,13 +44,14 @@ PLACES: dict[str, type[Value]] = {
     "artifacts": Artifacts,
     "reports": Reports,
     "push": Push,
+    "deploy": Deploy,
+    "approval": Approval,
 }
 """Each place where keys stand, and the model that knows them."""
 
 _TEMPLATE = ("template", "version", "base", "packages", "dependencies", "steps", "env", "run")
 
 NOT_YET: dict[str, frozenset[str]] = {
-    "pipeline": frozenset({"deploy"}),
     "build": frozenset({*_TEMPLATE, "secrets", "platforms"}),
     "test": frozenset(),
     "push": frozenset(),
@@ -56,7 +59,7 @@ NOT_YET: dict[str, frozenset[str]] = {
 """Keys of the language that this version does not do yet. Building one means deleting it here."""
 
 _HERE = "here it is `"
-_STAGES = "steps stand under `build`, `test` and `push`"
+_STAGES = "steps stand under `build`, `test`, `push` and `deploy`"
 _NO_HOST = "steps never reach the machine they run on"
 _TURNS = "here it is `concurrency: "
 _ARTIFACTS = "here it is `artifacts: {paths: [htmlcov/]}`, in the step"
@@ -258,4 +261,5 @@ _LACKING = {
     "from": "`{from: build.web}`",
     "junit": "`junit: report.xml`",
     "from_secret": "`{from_secret: name}`",
+    "prompt": '`{prompt: "Ship it?"}`',
 }

@@ -62,9 +62,10 @@ class Imaging:
         if outcome.built is not None:
             image = self.built[step.key] = outcome.built.image_id
             # `latest` keeps the build cache until the next build; the other name keeps the image
-            # for this attempt, whatever is built meanwhile.
-            for tag in ("latest", attempt_tag(self._attempt)):
-                await self._keep(step, image, tag)
+            # for this attempt, whatever is built meanwhile. Strangers' layers are not kept.
+            if self._plan.trusted:
+                await self._keep(step, image, "latest")
+            await self._keep(step, image, attempt_tag(self._attempt))
         return outcome
 
     async def push(

@@ -14,6 +14,7 @@ from server.api.answers import json_answer, run_asked, step_asked
 from server.api.output import StepOutput
 from server.api.problems import ApiError
 from server.api.routing import Api, Asked, Endpoint
+from server.store import approvals as approval_verbs
 from server.store import deliveries as delivery_verbs
 from server.store import groups as group_verbs
 from server.store import images as image_verbs
@@ -86,6 +87,20 @@ async def cancel_run(api: Api, asked: Asked) -> Response:
     """Stop it."""
     row = await api.actions.cancel(asked.row_id("run", "run"), by=asked.by)
     return json_answer(views.attempt(api.links, row), status=202)
+
+
+async def approve_run(api: Api, asked: Asked) -> Response:
+    """Let what waits for approval go on."""
+    run, said = asked.row_id("run", "run"), asked.body_as(models.Said)
+    row = await api.actions.approve(run, by=asked.by, step=said.step)
+    return json_answer(views.attempt(api.links, row))
+
+
+async def decline_run(api: Api, asked: Asked) -> Response:
+    """Refuse what waits for approval."""
+    run, said = asked.row_id("run", "run"), asked.body_as(models.Said)
+    row = await api.actions.decline(run, by=asked.by, step=said.step)
+    return json_answer(views.attempt(api.links, row))
 
 
 async def list_steps(api: Api, asked: Asked) -> Response:
@@ -185,6 +200,7 @@ async def _whole_run(api: Api, row: RunRow) -> models.Run:
         steps=await read(run_verbs.steps_of, row.id, row.attempt),
         images=await read(image_verbs.image_versions_page, run=row.id),
         statuses=await read(status_verbs.statuses_of_run, row.id),
+        approvals=await read(approval_verbs.approvals_of, row.id),
         turn=await read(group_verbs.turn_of, row.id),
     )
 
@@ -294,6 +310,28 @@ ENDPOINTS: tuple[Endpoint, ...] = (
         handler=cancel_run,
         answer=models.Attempt,
         status=202,
+        errors=(404, 409),
+    ),
+    Endpoint(
+        method="POST",
+        path="/runs/{run}/approve",
+        name="approveRun",
+        summary="Approve the commit of a run that is held, or a step that asks before it starts",
+        handler=approve_run,
+        body=models.Said,
+        body_required=False,
+        answer=models.Attempt,
+        errors=(404, 409),
+    ),
+    Endpoint(
+        method="POST",
+        path="/runs/{run}/decline",
+        name="declineRun",
+        summary="Refuse it: a run that is held ends, and so does a step that asks",
+        handler=decline_run,
+        body=models.Said,
+        body_required=False,
+        answer=models.Attempt,
         errors=(404, 409),
     ),
     Endpoint(

@@ -10,7 +10,7 @@ from pipelines.events import Event
 from pipelines.problems import Problem
 from pipelines.progress import Outcome, State
 from server.hosts.port import StatusState
-from server.store.rows import DecisionOutcome, DeliveryState, Found, PauseKind
+from server.store.rows import DecisionOutcome, DeliveryState, Found, PauseKind, Verdict
 
 T = TypeVar("T")
 
@@ -185,6 +185,23 @@ class Queue(Answer):
     waiting: int = Field(description="How many attempts wait, those not shown included.")
 
 
+class Approval(Answer):
+    """Somebody was asked to approve the run's commit, or a step of it."""
+
+    attempt: int
+    step: str | None = Field(description="The step that asks; null: the run, for its commit.")
+    sha: str = Field(description="The commit; an approval is for this one alone.")
+    person: str | None = Field(
+        description="The id, at the host, of whose commit it is, where that had to be approved."
+    )
+    prompt: str
+    asked_at: AwareDatetime
+    expires_at: AwareDatetime | None = Field(description="When it ends without an answer.")
+    verdict: Verdict | None = Field(description="What was said; null: nothing yet.")
+    answered_by: str | None
+    answered_at: AwareDatetime | None
+
+
 class Run(RunBrief):
     """A run with everything that belongs to it."""
 
@@ -200,6 +217,7 @@ class Run(RunBrief):
     steps: list[Step] = Field(description="The steps of the newest attempt.")
     images: list[ImageVersion]
     statuses: list[Status]
+    approvals: list[Approval] = Field(description="What it has asked people, oldest first.")
 
 
 class Steps(Answer):
@@ -322,6 +340,17 @@ class NewAttempt(BaseModel):
         if self.only is not None and self.from_ is not None:
             raise ValueError("give `only` or `from`, not both")
         return self
+
+
+class Said(BaseModel):
+    """What is approved or declined; without a word, all that the run waits for."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    step: Annotated[
+        str | None,
+        Field(max_length=200, description="The step, where several wait: `deploy.production`."),
+    ] = None
 
 
 class RunsQuery(Query):

@@ -10,6 +10,7 @@ from pipelines.values import Value
 from server.api import models
 from server.redact import clean_headers
 from server.store.rows import (
+    ApprovalRow,
     AttemptRow,
     DecisionRow,
     DeliveryRow,
@@ -114,13 +115,14 @@ def run(
     steps: list[StepRow],
     images: list[ImageVersionRow],
     statuses: list[StatusRow],
+    approvals: list[ApprovalRow],
     turn: Turn | None,
 ) -> models.Run:
     """A run with everything that belongs to it."""
     brief = run_brief(links, row)
     return models.Run(
         **{name: getattr(brief, name) for name in models.RunBrief.model_fields},
-        waits_for=waits_for(turn) if row.state is State.WAITING else None,
+        waits_for=_waits_for(row, turn),
         context=row.context,
         happening=row.event,
         delivery=None if delivery is None else links.delivery(delivery.id),
@@ -132,7 +134,30 @@ def run(
         steps=[step(links, one) for one in steps],
         images=[image(links, one) for one in images],
         statuses=[status(one) for one in statuses],
+        approvals=[approval(one) for one in approvals],
     )
+
+
+def approval(row: ApprovalRow) -> models.Approval:
+    """Somebody was asked."""
+    return models.Approval(
+        attempt=row.attempt,
+        step=row.step,
+        sha=row.sha,
+        person=row.stranger or None,
+        prompt=row.prompt,
+        asked_at=row.asked_at,
+        expires_at=row.expires_at,
+        verdict=row.verdict,
+        answered_by=row.answered_by,
+        answered_at=row.answered_at,
+    )
+
+
+def _waits_for(row: RunRow, turn: Turn | None) -> str | None:
+    if row.state is State.HELD:
+        return row.sentence
+    return waits_for(turn) if row.state is State.WAITING else None
 
 
 def waits_for(turn: Turn | None) -> str:

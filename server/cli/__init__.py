@@ -137,6 +137,35 @@ def redeliver(
     typer.echo(f"Delivery {delivery} waits to be read: a server that runs does so now.", err=True)
 
 
+Run = Annotated[int, typer.Argument(metavar="RUN", min=1, help="The run's number.")]
+StepThatWaits = Annotated[
+    str | None,
+    typer.Option("--step", metavar="STEP", help="Where several wait: `deploy.production`."),
+]
+
+
+@app.command()
+def approve(run: Run, step: StepThatWaits = None, config: Config = None) -> None:
+    """Approve what a run waits for: a stranger's commit, or a step that asks before it starts."""
+    from server.cli.approvals import say
+    from server.cli.settings import read
+    from server.store.rows import Verdict
+
+    for line in say(read(config), run, Verdict.APPROVED, step=step):
+        typer.echo(line, err=True)
+
+
+@app.command()
+def decline(run: Run, step: StepThatWaits = None, config: Config = None) -> None:
+    """Refuse what a run waits for: a run that is held ends, and so does a step that asks."""
+    from server.cli.approvals import say
+    from server.cli.settings import read
+    from server.store.rows import Verdict
+
+    for line in say(read(config), run, Verdict.DECLINED, step=step):
+        typer.echo(line, err=True)
+
+
 @app.command()
 def backup(
     file: Annotated[Path, typer.Argument(help="Where the copy shall stand.")],

@@ -193,6 +193,9 @@ def _details(step: Step) -> Iterator[str]:
         )
     if step.allow_failure:
         yield "may fail"
+    if step.approval is not None:
+        limit = format_duration(step.approval.timeout)
+        yield f"waits up to {limit} for approval: {step.approval.prompt}"
     asked = step.resources
     bounds = [
         *([f"{format_size(asked.memory)} of memory"] if asked.memory else ()),

@@ -194,6 +194,14 @@ class DiskSettings(Section):
     )
 
 
+Strangers = Literal["hold", "run", "ignore"]
+_STRANGERS = (
+    "Pull requests from a fork, by somebody who may not write to the repository: `hold` starts a "
+    "run once somebody has approved the commit, `run` starts it at once, `ignore` starts none. "
+    "However it starts, it gets no secrets and no logins, and pushes and deploys nothing."
+)
+
+
 class RepositorySettings(Section):
     """What belongs to one repository of a host."""
 
@@ -206,6 +214,11 @@ class RepositorySettings(Section):
         None,
         description="GitLab only: this repository's signing token, `whsec_…`.",
         examples=[KEY_EXAMPLE],
+    )
+    strangers: Strangers | None = Field(
+        None,
+        description="As the host's, for this repository. Default: the host's.",
+        examples=["ignore"],
     )
 
 
@@ -224,6 +237,7 @@ class GitRepositorySettings(RepositorySettings):
         examples=[KEY_EXAMPLE],
     )
     signing_token: None = Field(None, description="GitLab only.", exclude=True)
+    strangers: None = Field(None, description="GitHub and GitLab only.", exclude=True)
 
 
 class GitHubSettings(Section):
@@ -247,6 +261,7 @@ class GitHubSettings(Section):
     url: WebAddress = Field(
         "https://github.com", description="Address repositories are cloned from."
     )
+    strangers: Strangers = Field("hold", description=_STRANGERS)
     repositories: dict[str, GitHubRepositorySettings] = Field(
         default={}, description="Tables for single repositories, by `owner/name`."
     )
@@ -272,6 +287,7 @@ class GitLabSettings(Section):
         examples=["glpat-…"],
     )
     url: WebAddress = Field("https://gitlab.com", description="Address of the instance.")
+    strangers: Strangers = Field("hold", description=_STRANGERS)
     repositories: dict[str, RepositorySettings] = Field(
         default={}, description="Tables for single projects, by `group/name`."
     )
@@ -372,6 +388,14 @@ class Settings(Section):
         """The SQLAlchemy URL of the database; by default SQLite in the data folder."""
         url = self.database.url
         return url.get_secret_value() if url else f"sqlite:///{self.server.data / 'lading.db'}"
+
+    def strangers(self, host: str, repository: str) -> Strangers:
+        """What becomes of strangers' pull requests to a repository of a host."""
+        found = self.hosts.get(host)
+        if found is None or found.kind == "git":
+            return "hold"
+        own = found.repositories.get(repository)
+        return (own and own.strangers) or found.strangers
 
     @property
     def key_file(self) -> Path:

@@ -153,6 +153,14 @@ class HostError(LadingError):
         self.refused = refused
 
 
+class Person(Value):
+    """Somebody on the host, as its own payload tells; never as a commit does."""
+
+    id: str
+    """The host's numeric id: names may be given away, ids may not."""
+    name: str
+
+
 class ToldDelivery(Value):
     """A delivery as the host's own list tells it."""
 
@@ -249,6 +257,13 @@ class Host(Protocol):
 
         Raises:
             HostError: It did not take it.
+        """
+
+    async def may_write(self, repository: RepositoryRef, person: Person) -> bool:
+        """Whether a person may push to the repository; False where the host knows no people.
+
+        Raises:
+            HostError: It cannot be asked.
         """
 
     async def told_deliveries(

@@ -21,6 +21,7 @@ from server.hosts.port import Payload, PayloadInvalidError
 MAX_NAME = 1024  # characters; git itself stops far earlier on most file systems
 MAX_LINE = 500  # characters of a title or a person's name
 MAX_PROSE = 64 * 1024  # characters of a commit message
+MIN_CUT = 7  # digits of a commit's id that is cut short
 MAX_ID = 2**63 - 1  # what a database's integer holds
 
 _SHA = re.compile(r"[0-9a-f]{40,64}")
@@ -188,6 +189,15 @@ def full_name(data: Mapping[str, Any], *path: str) -> str:
 def is_full_name(name: str) -> bool:
     """Whether the name can stand in an address and stays below it."""
     return bool(_FULL_NAME.fullmatch(name)) and not {".", ".."} & set(name.split("/"))
+
+
+def names_commit(name: str, sha: str) -> bool:
+    """Whether what should be a branch is a commit's id, whole or cut.
+
+    Hosts keep a fork's commits where the base repository's are: that one of them can be named there
+    does not say that anybody with a right to write has put it there.
+    """
+    return bool(_SHA.fullmatch(name)) or (len(name) >= MIN_CUT and sha.startswith(name))
 
 
 def split_ref(name: str) -> tuple[str | None, str | None]:

@@ -95,7 +95,9 @@ def _tell(
         (
             fresh,
             StatusState.ERROR if broken else StatusState.PENDING,
-            own.sentence if broken else "the commit was read again, waiting for a slot",
+            own.sentence
+            if broken
+            else fresh.sentence or "the commit was read again, waiting for a slot",
         )
     ]
     if fresh.context != run.context:

@@ -22,7 +22,7 @@ from server.clock import Clock
 from server.deciding import Verdict
 from server.fetching import fetch_ahead
 from server.hosts.port import Host, Irrelevant, PayloadInvalidError, RepositoryRef, StatusState
-from server.intake import access, reading, verdicts
+from server.intake import access, reading, strangers, verdicts
 from server.intake.lanes import AT_ONCE, Lanes
 from server.mirrors import MirrorError, MirrorKey, Mirrors, Resolved
 from server.store import Database, DatabaseBusyError
@@ -62,6 +62,7 @@ class Intake:
         tell: Called when statuses wait to be told.
         interrupt: Called with (run, attempt) when a newer run supersedes one that runs.
         run_url: A run's page, by its number.
+        strangers: What becomes of strangers' pull requests.
     """
 
     def __init__(
@@ -77,6 +78,7 @@ class Intake:
         tell: Callable[[], None],
         interrupt: Callable[[int, int], None],
         run_url: Callable[[int], str],
+        strangers: strangers.Policy = strangers.hold,
         fetch_waits: tuple[float, ...] = reading.FETCH_WAITS,
     ) -> None:
         self._hosts = hosts
@@ -87,6 +89,7 @@ class Intake:
         self._wake = wake
         self._tell = tell
         self._run_url = run_url
+        self._policy = strangers
         self._reader = reading.Reader(database, mirrors, defaults, fetch_waits=fetch_waits)
         self._superseding = Superseding(
             database=database, mirrors=mirrors, interrupt=interrupt, run_url=run_url
@@ -251,6 +254,12 @@ class Intake:
             )
             return
         key = event.key
+        treated = await strangers.treatment(self._policy, host, repository.ref, event)
+        if treated.ignored is not None:
+            await self._record(
+                repository, event, None, verdicts.ignored(treated.ignored), delivery=delivery.id
+            )
+            return
         event, verdict = await self._reader.verdict(
             host,
             repository,
@@ -259,7 +268,12 @@ class Intake:
             resting=lambda: self._lanes.resting(lane),
         )
         await self._record(
-            repository, event, key if verdict.final else None, verdict, delivery=delivery.id
+            repository,
+            event,
+            key if verdict.final else None,
+            verdict,
+            delivery=delivery.id,
+            stranger=treated.stranger,
         )
 
     async def _remember(self, host: Host, ref: RepositoryRef) -> RepositoryRow:
@@ -280,6 +294,7 @@ class Intake:
         verdict: Verdict,
         *,
         delivery: str | None,
+        stranger: str | None = None,
     ) -> int:
         host = self._hosts[repository.host]
         standings = await self._superseding.standings(host, repository, event, verdict.runs)
@@ -316,6 +331,7 @@ class Intake:
                     event=event,
                     standing=standings.get(new.pipeline),
                     at=at,
+                    stranger=stranger,
                 )
                 runs.append(run)
                 stopped.extend(told_to_stop)
@@ -343,9 +359,16 @@ class Intake:
         event: Event,
         standing: Standing | None,
         at: datetime,
+        stranger: str | None,
     ) -> tuple[int, Stopped]:
         run = run_verbs.add_run(
-            conn, repository=repository.id, decision=decision, event=event, new=new, at=at
+            conn,
+            repository=repository.id,
+            decision=decision,
+            event=event,
+            new=new,
+            at=at,
+            stranger=stranger,
         )
         row = run_verbs.run(conn, run)
         if row is None:  # pragma: no cover - it was written a line above
@@ -358,7 +381,7 @@ class Intake:
             run=row,
             attempt=1,
             state=StatusState.ERROR if broken else StatusState.PENDING,
-            description=new.sentence or (turn.sentence if turn else "waits for a slot"),
+            description=row.sentence or (turn.sentence if turn else "waits for a slot"),
             target_url=self._run_url(run),
             at=at,
         )
@@ -384,6 +407,9 @@ class Intake:
         row = await self._repository(repository, host)
         configured, found = await self._resolved(row, ref)
         event = verdicts.asked_for(row, found, by, inputs)
+        if event.moved_ref is None and not await self._is_own(configured, row, event.sha):
+            event = event.model_copy(update={"from_fork": True})
+        treated = await strangers.treatment(self._policy, configured, row.ref, event)
         async with self._locks[row.host, row.external_id]:
             key = f"{event.key}:{secrets.token_hex(8)}"  # each request is a happening of its own
             try:
@@ -394,11 +420,19 @@ class Intake:
                 raise InputsError(str(error)) from error
             verdict = verdicts.only(judged.verdict, pipeline)
             verdicts.refuse(verdict)
-            decision = await self._record(row, judged.event, key, verdict, delivery=None)
+            decision = await self._record(
+                row, judged.event, key, verdict, delivery=None, stranger=treated.stranger
+            )
         stored = await self._database.read(delivery_verbs.decision, decision)
         if stored is None:  # pragma: no cover - it was written a line above
             raise AssertionError
         return stored
+
+    async def _is_own(self, host: Host, row: RepositoryRow, sha: str) -> bool:
+        try:
+            return await strangers.is_own(self._mirrors, host, row, sha)
+        except MirrorError as error:
+            raise NotFoundError(str(error)) from error
 
     async def start_slot(self, repository: int, slot: Slot) -> None:
         """Start the pipeline whose time has come; one that was decided already does nothing.
@@ -477,6 +511,7 @@ class Intake:
                         event=event,
                         standing=None,  # asked for by a person: no push is newer or older than it
                         at=at,
+                        stranger=run.stranger,
                     )[0],
                     target_url=self._run_url(run.id),
                     at=at,

@@ -95,6 +95,13 @@ def unreadable(event: Event, error: MirrorError) -> Verdict:
     )
 
 
+def ignored(reason: str) -> Verdict:
+    """A stranger's pull request where none are built; told again, it is decided again."""
+    return Verdict(
+        outcome=DecisionOutcome.NOTHING, reason=reason, pipelines=(), runs=(), final=False
+    )
+
+
 def gone(event: Event) -> Verdict:
     """The branch or tag was deleted before its commit was built."""
     what = f"the tag {event.tag}" if event.tag else f"the branch {event.branch}"

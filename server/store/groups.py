@@ -14,7 +14,7 @@ from server.store.rows import COUNTED, Queued, Rival, Turn
 from server.store.runs import run
 from server.store.tables import Instant, attempts, runs
 
-_ACTIVE = (State.WAITING, State.RUNNING)
+_ACTIVE = (State.WAITING, State.HELD, State.RUNNING)
 
 _UNFINISHED = (
     sa.select(runs.c.id, runs.c.event)

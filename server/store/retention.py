@@ -22,6 +22,7 @@ from pipelines.values import Value
 from server.store.images import is_kept
 from server.store.rows import DeliveryState
 from server.store.tables import (
+    approvals,
     attempts,
     decisions,
     deliveries,
@@ -127,6 +128,10 @@ def remove_runs(conn: Connection, ids: Sequence[int], *, before: datetime) -> li
     gone = [row.id for row in found]
     for table in (kept, steps, attempts, statuses, image_versions):
         conn.execute(sa.delete(table).where(table.c.run.in_(gone)))
+    # Who approved what is kept for ever; that somebody was asked and nobody answered is not.
+    conn.execute(
+        sa.delete(approvals).where(approvals.c.run.in_(gone), approvals.c.verdict.is_(None))
+    )
     conn.execute(sa.delete(runs).where(runs.c.id.in_(gone)))
     _remove_decisions(conn, [row.decision for row in found], before=before)
     return gone

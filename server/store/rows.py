@@ -8,6 +8,7 @@ from typing import Annotated, Any
 from pydantic import AwareDatetime, BeforeValidator
 
 from pipelines.definition.fields import Missed
+from pipelines.durations import format_duration
 from pipelines.events import Event, EventKind
 from pipelines.plan import Plan
 from pipelines.problems import Problem
@@ -178,6 +179,14 @@ class RunRow(Value):
     """The same for the runs it takes turns with; None: it takes turns with none."""
     group_ref: str | None
     """The branch, tag or pull request on which newer runs of the group may supersede it."""
+    stranger: str | None = None
+    """Whose commit somebody must have approved before any attempt of it starts: the person's id at
+    the host, empty where nobody is known. None: no approval is needed."""
+
+    @property
+    def trusted(self) -> bool:
+        """Whether its commit was put into the repository by somebody who may write there."""
+        return self.event.trusted and (self.plan is None or self.plan.trusted)
 
     @property
     def context(self) -> str:
@@ -212,6 +221,46 @@ class AttemptRow(Value):
         if self.superseded_by is not None:
             return f"superseded by run {self.superseded_by}"
         return f"cancelled by {self.cancelled_by}"
+
+
+class Verdict(StrEnum):
+    """What came of asking for approval."""
+
+    APPROVED = "approved"
+    DECLINED = "declined"
+    EXPIRED = "expired"
+    """Nobody answered in time."""
+
+
+class ApprovalRow(Value):
+    """Somebody was asked to approve a commit or a step."""
+
+    id: int
+    run: int
+    attempt: int
+    step: str | None
+    """The step that waits; None: the run itself, for a look at its commit."""
+    repository: int
+    sha: str
+    stranger: str | None
+    """Whose commit it is, as in the run."""
+    prompt: str
+    asked_at: AwareDatetime
+    expires_at: AwareDatetime | None
+    verdict: Verdict | None
+    """None: nobody has answered."""
+    answered_by: str | None
+    answered_at: AwareDatetime | None
+
+    @property
+    def sentence(self) -> str:
+        """What came of it, in words: `declined by ann`."""
+        if self.verdict is Verdict.EXPIRED:
+            seconds = ((self.expires_at or self.asked_at) - self.asked_at).total_seconds()
+            return f"nobody approved it within {format_duration(seconds)}"
+        if self.verdict is None:
+            return f"waits for approval: {self.prompt}"
+        return f"{self.verdict} by {self.answered_by}"
 
 
 class Rival(Value):

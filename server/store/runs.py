@@ -22,11 +22,12 @@ from pipelines.progress import (
     StepStarted,
     Try,
 )
+from server.store.gate import HELD_SENTENCE, Asked, first_state
 from server.store.keys import new_key
 from server.store.rows import AttemptRow, NewRun, RunRow, StepRow
 from server.store.tables import Instant, attempts, repositories, runs, steps
 
-_ACTIVE = (State.WAITING, State.RUNNING)
+_ACTIVE = (State.WAITING, State.HELD, State.RUNNING)
 
 # Made once: a burst of pushes says each for every one, and making it costs more than its work.
 _SUPERSEDE = (
@@ -54,11 +55,19 @@ _END_RUN = sa.update(runs).where(
 
 
 def add_run(
-    conn: Connection, *, repository: int, decision: int, event: Event, new: NewRun, at: datetime
+    conn: Connection,
+    *,
+    repository: int,
+    decision: int,
+    event: Event,
+    new: NewRun,
+    at: datetime,
+    stranger: str | None = None,
 ) -> int:
     """Write a run and its first attempt down; returns the run's number.
 
-    A run without a plan has ended before it began: its state is `error`.
+    A run without a plan has ended before it began: its state is `error`. One of a stranger's commit
+    (`RunRow.stranger`) is held until somebody has approved that.
     """
     broken = new.plan is None
     group = group_key(repository, new.plan)
@@ -81,10 +90,12 @@ def add_run(
             ended_at=at if broken else None,
             group_key=group,
             group_ref=event.moved_ref if group else None,
+            stranger=stranger,
         )
     )
     run = new_key(inserted)
-    _add_attempt(conn, run, 1, new.plan, group=group, reason=str(event.kind), at=at)
+    asked = Asked(run=run, attempt=1, repository=repository, sha=event.sha, stranger=stranger)
+    _add_attempt(conn, asked, new.plan, group=group, reason=str(event.kind), at=at)
     if broken:
         _end_attempt(conn, run, 1, state=State.ERROR, sentence=new.sentence, at=at)
     return run
@@ -113,15 +124,26 @@ def add_attempt(
         return None
     number = after + 1
     plan = Plan.model_validate(row.plan)
-    _add_attempt(conn, run, number, plan, group=row.group_key, reason=reason, at=at)
-    if keep:
-        _carry_over(conn, run, number, keep, at)
     conn.execute(
         sa.update(runs)
         .where(runs.c.id == run)
         .values(attempt=number, state=State.WAITING, sentence="", started_at=None, ended_at=None)
     )
+    _add_attempt(conn, _asked(row, number), plan, group=row.group_key, reason=reason, at=at)
+    if keep:
+        _carry_over(conn, run, number, keep, at)
     return number
+
+
+def _asked(row: Row[Any], number: int) -> Asked:
+    """An attempt of a run, for the gate."""
+    return Asked(
+        run=row.id,
+        attempt=number,
+        repository=row.repository,
+        sha=row.sha,
+        stranger=row.stranger,
+    )
 
 
 def read_again(
@@ -136,7 +158,6 @@ def read_again(
         return None
     number = int(row.attempt) + 1
     group = group_key(row.repository, new.plan)
-    _add_attempt(conn, run, number, new.plan, group=group, reason=reason, at=at)
     conn.execute(
         sa.update(runs)
         .where(runs.c.id == run)
@@ -158,6 +179,8 @@ def read_again(
             group_ref=event.moved_ref if group else None,
         )
     )
+    asked = _asked(row, number).model_copy(update={"sha": event.sha})
+    _add_attempt(conn, asked, new.plan, group=group, reason=reason, at=at)
     if new.plan is None:
         _end_attempt(conn, run, number, state=State.ERROR, sentence=new.sentence, at=at)
     return number
@@ -187,13 +210,20 @@ def claim_attempt(conn: Connection, *, at: datetime) -> AttemptRow | None:
     row = conn.execute(
         sa.update(attempts)
         .where(attempts.c.run == found.run, attempts.c.number == found.number)
-        .values(state=State.RUNNING, started_at=at)
+        .values(state=State.RUNNING, started_at=_first(attempts.c.started_at, at))
         .returning(*attempts.c)
     ).one()
     conn.execute(
-        sa.update(runs).where(runs.c.id == found.run).values(state=State.RUNNING, started_at=at)
+        sa.update(runs)
+        .where(runs.c.id == found.run)
+        .values(state=State.RUNNING, started_at=_first(runs.c.started_at, at))
     )
     return _attempt(row)
+
+
+def _first(column: sa.Column[Any], at: datetime) -> sa.ColumnElement[Any]:
+    """What the column says, or now: an attempt that was held on its way goes on."""
+    return sa.func.coalesce(column, sa.literal(at, Instant))
 
 
 def record_facts(conn: Connection, run: int, attempt: int, facts: Sequence[Fact]) -> None:
@@ -277,7 +307,7 @@ def supersede(conn: Connection, run: int, *, by: int, at: datetime) -> AttemptRo
 
 def _stopped(conn: Connection, attempt: AttemptRow, at: datetime) -> AttemptRow:
     """An attempt that was asked to stop, as it stands now: ended, where it had not begun."""
-    if attempt.state is not State.WAITING:
+    if attempt.state is State.RUNNING:
         return attempt
     ended = {"state": State.CANCELLED, "sentence": attempt.why_cancelled or "", "ended_at": at}
     which = {"stopped": attempt.run, "which": attempt.number}
@@ -296,6 +326,15 @@ def one_attempt(conn: Connection, run: int, number: int) -> AttemptRow:
 def unfinished_attempts(conn: Connection) -> list[AttemptRow]:
     """Attempts that were running when the rows were last written."""
     query = sa.select(attempts).where(attempts.c.state == State.RUNNING)
+    return [_attempt(row) for row in conn.execute(query)]
+
+
+def begun_attempts(conn: Connection) -> list[AttemptRow]:
+    """Attempts that have begun and not ended, those among them that wait for a person's word."""
+    query = sa.select(attempts).where(
+        attempts.c.state.in_(_ACTIVE),
+        sa.or_(attempts.c.state == State.RUNNING, attempts.c.started_at.is_not(None)),
+    )
     return [_attempt(row) for row in conn.execute(query)]
 
 
@@ -390,25 +429,31 @@ def oldest_waiting(conn: Connection) -> datetime | None:
 
 def _add_attempt(
     conn: Connection,
-    run: int,
-    number: int,
+    asked: Asked,
     plan: Plan | None,
     *,
     group: str | None,
     reason: str,
     at: datetime,
 ) -> None:
+    """Write an attempt down: every way to start one comes through here, and so by the gate."""
+    run, number = asked.run, asked.attempt
+    state = State.WAITING if plan is None else first_state(conn, asked, at)
+    sentence = HELD_SENTENCE if state is State.HELD else ""
     conn.execute(
         sa.insert(attempts).values(
             run=run,
             number=number,
             group_key=group,
-            state=State.WAITING,
+            state=state,
             reason=reason,
-            sentence="",
+            sentence=sentence,
             created_at=at,
         )
     )
+    if state is State.HELD:
+        held = {"state": state, "sentence": sentence}
+        conn.execute(sa.update(runs).where(runs.c.id == run).values(**held))
     if plan is None or not plan.steps:
         return
     conn.execute(

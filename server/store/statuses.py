@@ -22,10 +22,12 @@ def want_status(
     description: str,
     target_url: str,
     at: datetime,
+    again: bool = False,
 ) -> bool:
     """Say what the host shall show; False where it already shall show something newer.
 
-    Newer is a later run, a later attempt, or a higher rank of the same attempt.
+    Newer is a later run, a later attempt, or a higher rank of the same attempt. With `again` an
+    attempt that has not ended may say something new, and so wait once more after it ran.
     """
     same = sa.and_(
         statuses.c.repository == run.repository,
@@ -34,8 +36,11 @@ def want_status(
     )
     known = conn.execute(sa.select(statuses).where(same)).one_or_none()
     order = (run.id, attempt, state.rank)
-    if known is not None and (known.run, known.attempt, known.rank) >= order:
-        return False
+    if known is not None:
+        shown = (known.run, known.attempt, known.rank)
+        goes_on = shown[:2] == order[:2] and known.rank < StatusState.SUCCESS.rank
+        if shown >= order and not (again and goes_on):
+            return False
     wanted = {
         "ref": run.event.tag or run.event.source_branch or run.event.branch,
         "run": run.id,

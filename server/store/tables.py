@@ -126,6 +126,7 @@ runs = Table(
     Column("ended_at", Instant),
     Column("group_key", Text),
     Column("group_ref", Text),
+    Column("stranger", Text),
     UniqueConstraint("decision", "pipeline"),
     Index(None, "repository", "id"),
     Index(None, "state", "id"),
@@ -195,6 +196,28 @@ kept = Table(
     Column("removed_at", Instant),
     ForeignKeyConstraint(["run", "attempt"], ["attempts.run", "attempts.number"]),
     Index(None, "expires_at"),
+)
+
+# Who approved what is kept when the run is gone: so `run` is no foreign key.
+approvals = Table(
+    "approvals",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("run", Integer, nullable=False),
+    Column("attempt", Integer, nullable=False),
+    Column("step", String(200)),
+    Column("repository", Integer, ForeignKey("repositories.id"), nullable=False),
+    Column("sha", String(64), nullable=False),
+    Column("stranger", Text),
+    Column("prompt", Text, nullable=False),
+    Column("asked_at", Instant, nullable=False),
+    Column("expires_at", Instant),
+    Column("verdict", String(20)),
+    Column("answered_by", Text),
+    Column("answered_at", Instant),
+    Index(None, "run", "attempt"),
+    Index(None, "repository", "sha"),
+    Index(None, "verdict", "expires_at"),
 )
 
 image_versions = Table(

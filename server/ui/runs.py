@@ -16,6 +16,7 @@ from pipelines.values import Value
 from server.actions import NotFoundError
 from server.api.output import StepOutput
 from server.api.problems import ApiError
+from server.store import approvals as approval_verbs
 from server.store import deliveries as delivery_verbs
 from server.store import groups as group_verbs
 from server.store import images as image_verbs
@@ -67,6 +68,8 @@ class RunPages:
             resource("/runs/{run}", get=self._newest),
             resource("/runs/{run}/rerun", post=self._rerun),
             resource("/runs/{run}/cancel", post=self._cancel),
+            resource("/runs/{run}/approve", post=self._approve),
+            resource("/runs/{run}/decline", post=self._decline),
             resource("/runs/{run}/attempts/{attempt}", get=self._attempt),
             resource(STEP, get=self._step),
             resource(f"{STEP}/log", get=self._log),
@@ -140,6 +143,12 @@ class RunPages:
             definition=_definition(run),
             removed=_removed(attempt),
             turn=await read(group_verbs.turn_of, run.id) if number == run.attempt else None,
+            asked=await read(approval_verbs.waiting_of, attempt),
+            answered=[
+                one
+                for one in await read(approval_verbs.approvals_of, run.id)
+                if one.attempt == number and one.verdict is not None
+            ],
             live=not attempt.state.ended,
         )
 
@@ -192,6 +201,18 @@ class RunPages:
     async def _cancel(self, visit: Visit) -> Response:
         run = await self._run(visit)
         await self._site.actions.cancel(run.id, by=visit.grant.name or "somebody")
+        return RedirectResponse(f"/runs/{run.id}", 303, HEADERS)
+
+    async def _approve(self, visit: Visit) -> Response:
+        run, form = await self._run(visit), await read_form(visit.request)
+        by = visit.grant.name or "somebody"
+        await self._site.actions.approve(run.id, by=by, step=form.get("step") or None)
+        return RedirectResponse(f"/runs/{run.id}", 303, HEADERS)
+
+    async def _decline(self, visit: Visit) -> Response:
+        run, form = await self._run(visit), await read_form(visit.request)
+        by = visit.grant.name or "somebody"
+        await self._site.actions.decline(run.id, by=by, step=form.get("step") or None)
         return RedirectResponse(f"/runs/{run.id}", 303, HEADERS)
 
     async def _run(self, visit: Visit) -> RunRow:

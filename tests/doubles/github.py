@@ -27,6 +27,8 @@ from tests.doubles.base import Delivery, Double, Hook, Refusal, Sending, wait_un
 ZERO = "0" * 40
 MAX_DESCRIPTION = 140
 MAX_STATUSES = 1000
+STRANGER = 666
+"""The id of somebody who may not write anywhere, unless a test lets them."""
 STATUS_KEYS = {"state", "target_url", "description", "context"}
 
 
@@ -76,6 +78,10 @@ class GitHubDouble(Double):
         self.scopes = "repo:status"
         """Of the token, as classic tokens tell them."""
         self.may_write = True
+        self.people: dict[str, int] = {}
+        """Who has a name by now, by id; whoever is not here has the id that deliveries tell."""
+        self.permissions: dict[int, str] = {}
+        """What somebody may do in every repository, by id; `read` where nothing is said."""
         self.repositories: dict[str, Repository] = {}
         self.statuses: list[Status] = []
         self.max_statuses = MAX_STATUSES
@@ -154,6 +160,8 @@ class GitHubDouble(Double):
             return JSONResponse(self._user())
         if hooks := re.fullmatch(r"/repos/([^/]+)/([^/]+)/hooks(?:/(\d+)/deliveries(.*))?", path):
             return self._about_hooks(query, *hooks.groups())
+        if asked := re.fullmatch(r"/repos/([^/]+/[^/]+)/collaborators/([^/]+)/permission", path):
+            return self._permission(*asked.groups())
         matched = re.fullmatch(
             r"/repos/([^/]+)/([^/]+)/(?:statuses/([^/]+)|commits/([^/]+)/statuses)", path
         )
@@ -166,6 +174,19 @@ class GitHubDouble(Double):
             return JSONResponse(self._shown(self._take(repository, posted, body)), 201)
         mine = [row for row in self.statuses if row.repository == repository.full_name]
         return JSONResponse([self._shown(row) for row in mine[::-1] if row.sha == listed])
+
+    def _permission(self, repository: str, name: str) -> Response:
+        if repository.lower() not in self.repositories:
+            raise Refusal(404, {"message": "Not Found", "status": "404"})
+        told = self._example(
+            "repository-collaborator-permission-response-if-user-has-admin-permissions"
+        )
+        person = self.people.get(name) or int(name.removeprefix("person-"))
+        permission = self.permissions.get(person, "read")
+        user = {**told["user"], "id": person, "login": name}
+        return JSONResponse(
+            {**told, "permission": permission, "role_name": permission, "user": user}
+        )
 
     def _about_hooks(
         self, query: dict[str, str], owner: str, name: str, number: str | None, rest: str | None
@@ -305,9 +326,14 @@ class GitHubDouble(Double):
         branch: str = "main",
         source_branch: str = "changes",
         fork: Repository | None = None,
+        author: int = STRANGER,
+        sender: int | None = None,
         delivery_id: str | None = None,
     ) -> Delivery:
-        """A pull request into `branch`, from `fork` or from the repository itself."""
+        """A pull request into `branch`, from `fork` or from the repository itself.
+
+        `author` is the id of who opened it, `sender` of who moved it now; they are named after it.
+        """
         body = samples.body("github", "pull_request_opened")
         pull = body["pull_request"]
         source = _repository(pull["head"]["repo"], fork or repository)
@@ -315,6 +341,8 @@ class GitHubDouble(Double):
         pull.update(number=number, state="closed" if action == "closed" else "open")
         pull["head"].update(sha=sha, ref=source_branch, repo=source)
         pull["base"].update(sha=base_sha, ref=branch, repo=target)
+        pull["user"] = _person(pull["user"], author)
+        body["sender"] = _person(body["sender"], sender or author)
         body.update(action=action, number=number)
         body["repository"] = _repository(body["repository"], repository)
         return self.delivery("pull_request", body, secret=secret, delivery_id=delivery_id)
@@ -350,6 +378,10 @@ class GitHubDouble(Double):
             }
         )
         return Delivery(headers=headers, body=raw)
+
+
+def _person(sample: dict[str, Any], person: int) -> dict[str, Any]:
+    return {**sample, "id": person, "login": f"person-{person}"}
 
 
 def _repository(sample: dict[str, Any], wanted: Repository) -> dict[str, Any]:

@@ -26,6 +26,8 @@ from tests.doubles import samples
 from tests.doubles.base import Delivery, Double, Refusal, Sending, wait_until
 
 ZERO = "0" * 40
+STRANGER = 666
+"""The id of somebody who is no member anywhere, unless a test makes them one."""
 STATUS_KEYS = {
     *("state", "ref", "name", "context", "target_url", "description", "coverage", "pipeline_id")
 }
@@ -73,6 +75,8 @@ class GitLabDouble(Double):
         self.token = token
         self.username = username
         self.may_write = True
+        self.roles: dict[int, int] = {}
+        """The access level of the members of every project, by their ids."""
         self.resends_left = 5
         """GitLab allows five in a minute."""
         self.projects: dict[int, Project] = {}
@@ -133,6 +137,8 @@ class GitLabDouble(Double):
             r"/api/v4/projects/([^/]+)/hooks(?:/(\d+)/events(?:/(\d+)/resend)?)?", path
         ):
             return self._about_hooks(query, *hooks.groups())
+        if asked := re.fullmatch(r"/api/v4/projects/([^/]+)/members/all/(\d+)", path):
+            return self._member(*asked.groups())
         matched = re.fullmatch(
             r"/api/v4/projects/([^/]+)/(?:statuses/([^/]+)|repository/commits/([^/]+)/statuses)",
             path,
@@ -148,6 +154,14 @@ class GitLabDouble(Double):
         if query.get("all") != "true":
             kept = list({(row.name, row.ref): row for row in kept}.values())
         return JSONResponse([self._shown(row) for row in kept])
+
+    def _member(self, name: str, person: str) -> Response:
+        self._project(urllib.parse.unquote(name))
+        role = self.roles.get(int(person))
+        if role is None:
+            raise Refusal(404, {"message": "404 Not found"})
+        known = {**self._user(), "id": int(person), "username": f"person-{person}"}
+        return JSONResponse({**known, "access_level": role})
 
     def _about_hooks(
         self, query: dict[str, str], name: str, number: str | None, event: str | None
@@ -297,16 +311,22 @@ class GitLabDouble(Double):
         branch: str = "main",
         source_branch: str = "changes",
         fork: Project | None = None,
+        author: int = STRANGER,
+        sender: int | None = None,
         secret: str | None = None,
         signing_token: str | None = None,
         delivery_id: str | None = None,
     ) -> Delivery:
-        """A merge request into `branch`; `old_sha` where an update brought commits."""
+        """A merge request into `branch`; `old_sha` where an update brought commits.
+
+        `author` is the id of who opened it, `sender` of who moved it now.
+        """
         body = samples.body("gitlab", "merge_request_open")
         source = fork or project
         request = body["object_attributes"]
         request.update(
             iid=number,
+            author_id=author,
             action=action,
             target_branch=branch,
             source_branch=source_branch,
@@ -317,6 +337,7 @@ class GitLabDouble(Double):
             last_commit={**request["last_commit"], "id": sha},
             **({"oldrev": old_sha} if old_sha else {}),
         )
+        body["user"].update(id=sender or author)
         body["project"] = _project(body["project"], project)
         return self.delivery(
             "Merge Request Hook",

@@ -23,6 +23,7 @@ from server.hosts.port import (
     HostKind,
     Irrelevant,
     Payload,
+    Person,
     Remote,
     RepositoryRef,
     ToldDelivery,
@@ -98,6 +99,14 @@ class GitHost:
 
     async def post_status(self, status: CommitStatus) -> None:
         """Nothing: plain git keeps no statuses; people see them in Lading itself."""
+
+    async def may_write(
+        self,
+        repository: RepositoryRef,  # noqa: ARG002 - the port's
+        person: Person,  # noqa: ARG002
+    ) -> bool:
+        """Nobody is known: plain git has no people, and no pull requests."""
+        return False
 
     async def told_deliveries(
         self,

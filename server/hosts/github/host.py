@@ -11,7 +11,7 @@ from server import clock
 from server.config import GitHubSettings
 from server.hosts import remotes, signing
 from server.hosts.calling import CALL_TIMEOUT, REQUEST_TIMEOUT, Caller
-from server.hosts.github import deliveries, signature, statuses
+from server.hosts.github import deliveries, people, signature, statuses
 from server.hosts.github import payload as payloads
 from server.hosts.port import (
     CommitStatus,
@@ -20,6 +20,7 @@ from server.hosts.port import (
     HostKind,
     Irrelevant,
     Payload,
+    Person,
     Remote,
     RepositoryRef,
     ToldDelivery,
@@ -119,6 +120,12 @@ class GitHubHost:
     async def post_status(self, status: CommitStatus) -> None:
         """As the port says."""
         await self._caller.call(lambda: statuses.post(self._api(), status, self._now))
+
+    async def may_write(self, repository: RepositoryRef, person: Person) -> bool:
+        """As the port says."""
+        return await self._caller.call(
+            lambda: people.may_write(self._api(), repository, person, self._now)
+        )
 
     async def told_deliveries(
         self, repository: RepositoryRef, *, url: str, since: datetime, until: str | None

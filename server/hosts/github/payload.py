@@ -178,6 +178,7 @@ def _pull_request(payload: Payload, url: str) -> Event | Irrelevant:
     if str(base_id) != found.external_id:
         raise PayloadInvalidError("the pull request's base is another repository than the body's")
     sha = reading.sha(payload, "pull_request", "head", "sha")
+    source = reading.ref(payload, "pull_request", "head", "ref")
     return Event(
         kind=EventKind.PULL_REQUEST,
         repository=found.full_name,
@@ -186,13 +187,14 @@ def _pull_request(payload: Payload, url: str) -> Event | Irrelevant:
         before=reading.sha(payload, "pull_request", "base", "sha"),
         branch=reading.ref(payload, "pull_request", "base", "ref"),
         pull_request=number,
-        source_branch=reading.ref(payload, "pull_request", "head", "ref"),
-        from_fork=_from_fork(payload, base_id),
+        source_branch=source,
+        from_fork=_from_fork(payload, base_id) or reading.names_commit(source, sha),
         default_branch=found.default_branch,
         title=reading.first_line(reading.prose(payload, "pull_request", "title")),
         author=reading.prose(payload, "pull_request", "user", "login"),
         actor=reading.prose(payload, "sender", "login"),
         actor_id=_id_text(payload, "sender", "id"),
+        author_id=_id_text(payload, "pull_request", "user", "id"),
         url=f"{url}/{found.full_name}/pull/{number}",
     )
 

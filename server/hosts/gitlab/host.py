@@ -12,7 +12,7 @@ from server import clock
 from server.config import GitLabSettings
 from server.hosts import reading, remotes, signing
 from server.hosts.calling import CALL_TIMEOUT, REQUEST_TIMEOUT, Caller
-from server.hosts.gitlab import deliveries, signature, statuses
+from server.hosts.gitlab import deliveries, people, signature, statuses
 from server.hosts.gitlab import payload as payloads
 from server.hosts.port import (
     CommitStatus,
@@ -21,6 +21,7 @@ from server.hosts.port import (
     HostKind,
     Irrelevant,
     Payload,
+    Person,
     Remote,
     RepositoryRef,
     ToldDelivery,
@@ -122,6 +123,12 @@ class GitLabHost:
     async def post_status(self, status: CommitStatus) -> None:
         """As the port says."""
         await self._caller.call(lambda: statuses.post(self._api(), status, self._now))
+
+    async def may_write(self, repository: RepositoryRef, person: Person) -> bool:
+        """As the port says."""
+        return await self._caller.call(
+            lambda: people.may_write(self._api(), repository, person, self._now)
+        )
 
     async def told_deliveries(
         self, repository: RepositoryRef, *, url: str, since: datetime, until: str | None

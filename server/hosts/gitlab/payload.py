@@ -130,21 +130,24 @@ def _merge_request(payload: Payload, url: str) -> Event | Irrelevant:
     message = reading.prose(
         payload, "object_attributes", "last_commit", "message", limit=reading.MAX_PROSE
     )
+    sha = reading.sha(payload, "object_attributes", "last_commit", "id")
+    source = reading.ref(payload, "object_attributes", "source_branch")
     return Event(
         kind=EventKind.PULL_REQUEST,
         repository=found.full_name,
-        sha=reading.sha(payload, "object_attributes", "last_commit", "id"),
+        sha=sha,
         ref=ref,
         branch=reading.ref(payload, "object_attributes", "target_branch"),
         pull_request=number,
-        source_branch=reading.ref(payload, "object_attributes", "source_branch"),
-        from_fork=_source_project(payload) != target,
+        source_branch=source,
+        from_fork=_source_project(payload) != target or reading.names_commit(source, sha),
         default_branch=found.default_branch,
         title=reading.first_line(reading.prose(payload, "object_attributes", "title")),
         message=message,
         author=reading.prose(payload, "object_attributes", "last_commit", "author", "name"),
         actor=reading.prose(payload, "user", "username"),
         actor_id=_id_text(payload, "user", "id"),
+        author_id=_id_text(payload, "object_attributes", "author_id"),
         url=f"{url}/{found.full_name}/-/merge_requests/{number}",
     )
 

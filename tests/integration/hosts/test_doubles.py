@@ -263,7 +263,7 @@ def test_githubs_tag_deletion_and_ping_are_taken_by_our_host(github_host: GitHub
 
 @pytest.mark.parametrize("by", [{"secret": SECRET}, {"signing_token": SIGNING}])
 def test_gitlabs_deliveries_are_taken_by_our_host(
-    gitlab_host: GitLabHost, by: dict[str, str]
+    gitlab_host: GitLabHost, by: dict[str, Any]
 ) -> None:
     double = GitLabDouble()
     web, fork = double.add_project("acme/web"), double.add_project("eve/web")

@@ -27,7 +27,10 @@ PAGES = (
     "/runs/1;a",
     "//runs/1",
 )
-CHANGES = ("/runs/1/rerun", "/runs/1/cancel", "/deliveries/x/redeliver")
+CHANGES = (
+    *("/runs/1/rerun", "/runs/1/cancel", "/runs/1/approve", "/runs/1/decline"),
+    "/deliveries/x/redeliver",
+)
 
 
 @pytest.mark.parametrize("page", PAGES)

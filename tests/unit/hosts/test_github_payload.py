@@ -117,6 +117,7 @@ def test_a_pull_request_is_read() -> None:
         author="Codertocat",
         actor="Codertocat",
         actor_id="21031067",
+        author_id="21031067",
         url="https://github.com/Codertocat/Hello-World/pull/2",
     )
 
@@ -153,6 +154,20 @@ def test_a_fork_is_told_by_its_id_and_by_nothing_else() -> None:
     }
 
     assert event("pull_request_from_fork", **pull("pull_request_from_fork", **lies)).from_fork
+
+
+@pytest.mark.parametrize("ref", [HEAD, HEAD[:7], "0" * 40])
+def test_a_head_that_is_a_commits_id_and_no_branch_is_a_strangers(ref: str) -> None:
+    changes = pull("pull_request_opened", head__ref=ref, head__sha=HEAD)
+
+    assert event("pull_request_opened", **changes).from_fork
+
+
+def test_the_person_is_who_opened_it_by_id_whatever_the_commit_says() -> None:
+    changes = pull("pull_request_opened", user__id=77, user__login="ada")
+    found = event("pull_request_opened", **changes, sender={"id": 78, "login": "bob"})
+
+    assert (found.author_id, found.actor_id) == ("77", "78")
 
 
 def test_a_base_in_another_repository_than_the_deliverys_is_refused() -> None:

@@ -91,6 +91,7 @@ def test_a_merge_request_is_read() -> None:
         author="GitLab dev user",
         actor="root",
         actor_id="1",
+        author_id="51",
         url="https://gitlab.acme.org/mike/diaspora/-/merge_requests/7",
     )
 
@@ -122,6 +123,20 @@ def test_a_fork_is_told_by_its_id_and_by_nothing_else() -> None:
     changes["object_attributes"]["last_commit"]["author"] = {"name": "Administrator"}
 
     assert event("merge_request_from_fork", **changes).from_fork
+
+
+def test_a_source_that_is_a_commits_id_and_no_branch_is_a_strangers() -> None:
+    sha = event("merge_request_open").sha
+
+    for name in (sha, sha[:9]):
+        changes = request("merge_request_open", source_branch=name)
+        assert event("merge_request_open", **changes).from_fork
+
+
+def test_the_person_is_who_opened_it_by_id() -> None:
+    found = event("merge_request_open", **request("merge_request_open", author_id=77))
+
+    assert (found.author_id, found.actor_id) == ("77", "1")
 
 
 def test_a_deleted_fork_is_still_a_strangers() -> None:

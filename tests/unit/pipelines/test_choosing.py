@@ -86,3 +86,22 @@ def test_what_cannot_be_chosen_is_told_with_what_can(plan: Plan, name: str, said
         at_home(plan, [name])
 
     assert said in str(caught.value)
+
+
+DEPLOYS = f"""{FILE}
+deploy:
+  live: {{image: busybox, commands: [a], approval: {{prompt: Ship it?}}}}
+"""
+
+
+def test_nothing_is_deployed_unless_it_is_chosen() -> None:
+    chosen = at_home(planned(DEPLOYS))
+
+    assert "deploy.live" not in keys(chosen)
+    assert "lading run deploy.live" in chosen.not_run["deploy.live"]
+
+
+def test_a_deploy_that_is_chosen_runs_and_asks_nobody_else() -> None:
+    chosen = at_home(planned(DEPLOYS), ["deploy.live"])
+
+    assert [(step.key, step.approval) for step in chosen.plan.steps] == [("deploy.live", None)]

@@ -161,7 +161,7 @@ def test_a_problem_names_the_file() -> None:
             "zzz: 1",
             (
                 "1:1 P010 unknown key `zzz`: known here: "
-                "name, when, env, timeout, concurrency, build, test, push"
+                "name, when, env, timeout, concurrency, build, test, push, deploy"
             ),
         ),
         ("commands: [a]", "1:1 P010 unknown key `commands`: `commands` belongs in `test`"),
@@ -231,7 +231,22 @@ def test_a_problem_names_the_file() -> None:
             "concurrency: {group: 'web-${brunch}'}",
             "1:22 P028 unknown placeholder `${brunch}`: did you mean `branch`?",
         ),
-        ("deploy: {}", "1:1 P011 `deploy` is not supported yet: take it out"),
+        (
+            "deploy: {live: {commands: x, channel: live}}",
+            "1:39 P011 there are no channels yet, so not `live`: give `commands`",
+        ),
+        (
+            "deploy: {live: {commands: x, approval: {}}}",
+            '1:30 P012 `deploy.live.approval` has no `prompt`: `{prompt: "Ship it?"}`',
+        ),
+        (
+            "deploy: {live: {commands: x, approval: {prompt: Go, timeout: 8d}}}",
+            "1:63 P020 `8d` is not between 1s and 7d",
+        ),
+        (
+            "deploy: {live: {commands: x, approval: {question: Go, prompt: Go}}}",
+            "1:41 P010 unknown key `question`: known here: prompt, timeout",
+        ),
         (
             "when: {event: schedule, cron: x}",
             (

@@ -75,6 +75,7 @@ def test_the_schema_is_a_schema_and_knows_the_language() -> None:
             }
         },
         "push": {"web": {"to": "localhost/web", "tags": ["a"]}},
+        "deploy": {"live": {"commands": "true", "approval": {"prompt": "Ship it?"}}},
     }
     assert list(check.iter_errors(json.loads(json.dumps(good)))) == []
     assert not check.is_valid({"test": {"unit": {"script": "true"}}})

@@ -9,6 +9,7 @@ import pytest
 from pipelines.events import Event
 from pipelines.inputs import InputsInvalidError, refuse_unknown
 from pipelines.plan import (
+    Approval,
     BuildWork,
     BuiltImageRef,
     CommandsWork,
@@ -158,6 +159,49 @@ def test_a_pull_request_from_a_fork_never_pushes() -> None:
     made = planned(WHOLE, PULL.model_copy(update={"from_fork": True}))
     assert [step.stage.value for step in made.steps] == ["build", "build", "test", "test"]
     assert "from a fork never pushes" in made.left_out["push.web"]
+
+
+DEPLOY = """\
+build: {web: {}}
+push: {web: {to: localhost/web}}
+env: {A: "1"}
+deploy:
+  live:
+    image: alpine
+    commands: [ship]
+    env: {TOKEN: {from_secret: live}, B: "2"}
+    approval: {prompt: "Ship it?", timeout: 2d}
+  dev: {commands: [ship], needs: [build.web]}
+"""
+
+
+def test_a_deploy_runs_commands_with_secrets_after_the_pushes_or_what_it_needs() -> None:
+    made = planned(DEPLOY)
+    live = made.step("deploy.live")
+    assert needs(made)["deploy.live"] == ("push.web",)
+    assert needs(made)["deploy.dev"] == ("build.web",)
+    assert live.secrets == {"TOKEN": "live"}
+    assert (live.env["A"], live.env["B"], live.env["CI_STAGE"]) == ("1", "2", "deploy")
+    assert live.approval == Approval(prompt="Ship it?", timeout=2 * 86400)
+    assert made.step("deploy.dev").approval is None
+
+
+def test_a_pull_request_from_a_fork_never_deploys_whatever_it_names() -> None:
+    text = DEPLOY.replace("image: alpine", "image: 'alpine:${tag}'")
+    made = planned(text, PULL.model_copy(update={"from_fork": True}))
+    assert [step.key for step in made.steps] == ["build.web"]
+    assert "from a fork never deploys" in made.left_out["deploy.live"]
+
+
+@pytest.mark.parametrize("from_fork", [True, False])
+def test_a_plan_says_whether_its_commit_is_trusted(from_fork: bool) -> None:
+    made = planned(WHOLE, PULL.model_copy(update={"from_fork": from_fork}))
+    assert made.trusted is not from_fork
+
+
+def test_a_plan_from_before_there_was_trust_is_trusted() -> None:
+    old = planned(WHOLE).model_dump(mode="json", exclude={"trusted"})
+    assert Plan.model_validate(old).trusted
 
 
 def test_a_push_whose_when_does_not_match_is_left_out() -> None:
