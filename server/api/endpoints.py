@@ -6,14 +6,15 @@ from collections.abc import Sequence
 from typing import TypeVar
 from urllib.parse import urlencode
 
-from pydantic import BaseModel
 from starlette.responses import Response
 
 from pipelines.progress import State
-from server.api import models, operations, views
+from server.api import me, models, operations, schedules, views
+from server.api import secrets as secret_endpoints
 from server.api.output import StepOutput
 from server.api.problems import ApiError
 from server.api.routing import Api, Asked, Endpoint
+from server.api.sending import as_json as _json
 from server.store import deliveries as delivery_verbs
 from server.store import groups as group_verbs
 from server.store import images as image_verbs
@@ -211,7 +212,7 @@ async def _log(api: Api, asked: Asked, run: RunRow, attempt: int) -> Response:
     )
     if query.follow:
         head = asked.request.method == "HEAD"
-        return await output.following(query.from_ or 0, head=head)
+        return await output.following(query.from_ or 0, byte=query.from_byte, head=head)
     if query.from_ is not None or query.limit is not None:
         here = api.links.log(run.id, step.done_in, step.key)
         return await output.lines(query.from_ or 0, query.limit, next_url=here)
@@ -249,19 +250,6 @@ def _page(api: Api, asked: Asked, rows: Sequence[T], limit: int) -> tuple[Sequen
     query["before"] = str(getattr(shown[-1], "id"))  # noqa: B009 - rows share no base with an id
     path = asked.request.url.path.rpartition("/")[2]
     return shown, f"{api.links.api}/{path}?{urlencode(query)}"
-
-
-def _json(
-    answer: BaseModel,
-    *,
-    status: int = 200,
-    link: str | None = None,
-    headers: dict[str, str] | None = None,
-) -> Response:
-    more = {"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff", **(headers or {})}
-    if link is not None:
-        more["Link"] = f'<{link}>; rel="next"'
-    return Response(answer.model_dump_json(), status, more, "application/json")
 
 
 _STATES = ", ".join(State)
@@ -420,4 +408,7 @@ ENDPOINTS: tuple[Endpoint, ...] = (
         handler=list_pauses,
         answer=models.Page[models.Pause],
     ),
+    *secret_endpoints.ENDPOINTS,
+    *schedules.ENDPOINTS,
+    *me.ENDPOINTS,
 )

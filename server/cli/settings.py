@@ -19,8 +19,9 @@ def told(error: Exception) -> int | None:
     """Say on standard error what a person did wrong or has to mend.
 
     Returns:
-        The exit code: 2 for what was asked or configured, 1 for the rest; None where the error is
-        a fault of ours, which has said nothing yet.
+        The exit code: 2 for what was asked or configured, 4 for a server that cannot be asked or
+        says no, 1 for the rest; None where the error is a fault of ours, which has said nothing
+        yet.
     """
     match error:
         case ConfigInvalidError():
@@ -30,11 +31,21 @@ def told(error: Exception) -> int | None:
             code = 2
         case LadingError():
             lines = [str(error)]
-            code = 2 if isinstance(error, UsageError) else 1
+            code = _code(error)
         case _:
             return None
     print("lading:", "\n".join(lines), file=sys.stderr)
     return code
+
+
+def _code(error: LadingError) -> int:
+    # Only a command that talks to a server has loaded that room.
+    client = sys.modules.get("server.client.errors")
+    if isinstance(error, UsageError):
+        return 2
+    if client is not None and isinstance(error, client.ClientError):
+        return 4
+    return 1
 
 
 def read(config: Path | None) -> Settings:

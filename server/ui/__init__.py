@@ -10,10 +10,13 @@ from server.actions import Actions
 from server.clock import Clock
 from server.logs import LogStore
 from server.operations import Operations
+from server.secrets import Secrets
 from server.store import Database
 from server.ui.deliveries import DeliveryPages
 from server.ui.operations import OperationPages
 from server.ui.runs import RunPages
+from server.ui.schedules import SchedulePages
+from server.ui.secrets import SecretPages
 from server.ui.signing_in import SigningIn
 from server.ui.site import Rest, Site
 
@@ -30,6 +33,7 @@ def routes(
     public: bool,
     stopping: asyncio.Event,
     operations: Operations,
+    secrets: Secrets,
 ) -> list[BaseRoute]:
     """The pages' routes; the last one takes every address that is left, so they come last.
 
@@ -52,5 +56,7 @@ def routes(
         *RunPages(site).routes(),
         *DeliveryPages(site).routes(),
         *OperationPages(site).routes(),
+        *SecretPages(site, secrets).routes(),
+        *SchedulePages(site).routes(),
         Rest(site),
     ]
