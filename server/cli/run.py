@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from pathlib import Path
 
 from pipelines.checkout import Asked, Checkout, Happening, Tree, happening, in_tree
 from pipelines.choosing import Chosen, at_home
@@ -25,6 +26,8 @@ from pipelines.plan import Plan, Resources, Step
 from pipelines.planning import bind
 from pipelines.problems import ExecutorUnavailableError, LadingError
 from pipelines.progress import Fact, Progress, State, StepEnded
+from pipelines.redaction import StepSecrets
+from server.cli import secret_file
 from server.cli.checkouts import described, opened, usage
 from server.cli.console import Console
 from server.cli.errors import UsageError
@@ -52,14 +55,17 @@ def run(
     pipeline: str | None,
     steps: Sequence[str],
     engine: str | None,
+    secrets: Path | None,
 ) -> int:
     """Run it; the exit code: 0 where it passed, 1 where not, 128 + the signal that ended it.
 
     Raises:
-        UsageError: There is no checkout, no such revision, pipeline or step, or nothing to run.
+        UsageError: There is no checkout, no such revision, pipeline or step, or nothing to run,
+            or the file of secrets cannot be read.
         EngineError: The engine does not answer.
     """
     tolerant(sys.stdout)
+    values = {} if secrets is None else secret_file.read(secrets)
 
     def prepare(held: contextlib.ExitStack) -> _Prepared | None:
         checkout, tree = held.enter_context(opened(commit))
@@ -72,7 +78,18 @@ def run(
             chosen = at_home(one.plan, steps)
         if not chosen.plan.steps:
             raise UsageError(_nothing(one, chosen))
-        return _Prepared(checkout=checkout, tree=tree, asking=asking, one=one, chosen=chosen)
+        if secrets is not None:
+            for warning in secret_file.warnings(secrets, values, checkout):
+                print(f"lading: {inert(warning)}", file=sys.stderr)
+        return _Prepared(
+            checkout=checkout,
+            tree=tree,
+            asking=asking,
+            one=one,
+            chosen=chosen,
+            secrets=secret_file.for_steps(chosen.plan, values, secrets),
+            unprovided=() if secrets is not None else tuple(secret_file.without(chosen.plan)),
+        )
 
     try:
         return asyncio.run(_run(prepare, engine))
@@ -93,6 +110,9 @@ class _Prepared:
     asking: Happening
     one: Explained
     chosen: Chosen
+    secrets: StepSecrets
+    unprovided: tuple[str, ...]
+    """What runs without secrets that it names, in words."""
 
 
 async def _run(prepare: Callable[[contextlib.ExitStack], _Prepared | None], url: str | None) -> int:
@@ -215,6 +235,8 @@ class _Local:
         for key, text in {**left_out, **self._not_run}.items():
             why = inert(text.removeprefix("left out: "))
             self._console.say(self._paint.dim(f"  {inert(key)} is not run: {why}"))
+        for line in self._prepared.unprovided:
+            self._console.say(self._paint.dim(f"  {inert(line)}"))
 
     async def _execute(self, attempt: Attempt) -> None:
         plan = self._progress.plan
@@ -225,6 +247,7 @@ class _Local:
             source=self._prepared.tree.source(),
             limits=self._limits,
             logins={},
+            secrets=self._prepared.secrets,
             backoff=_BACKOFF,
         )
         await execute(

@@ -140,12 +140,26 @@ def run(
             help="The container engine. Default: DOCKER_HOST, else its usual socket.",
         ),
     ] = None,
+    secrets: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="Secrets for the steps that name them: lines NAME=value, or a .toml file.",
+        ),
+    ] = None,
 ) -> None:
     """Run this repository's pipeline here, on the local container engine; nothing is pushed."""
     from server.cli.checkouts import asked
     from server.cli.run import run as go
 
     wanted = asked(event=event, branch=branch, tag=tag)
-    code = go(wanted, commit=commit, pipeline=pipeline, steps=step or (), engine=engine)
+    code = go(
+        wanted,
+        commit=commit,
+        pipeline=pipeline,
+        steps=step or (),
+        engine=engine,
+        secrets=secrets,
+    )
     if code:
         raise typer.Exit(code)
