@@ -52,4 +52,6 @@ class SchedulePages:
             by=visit.grant.name or "somebody",
         )
         run = next((one.run for one in decided.pipelines if one.run is not None), None)
-        return RedirectResponse("/" if run is None else f"/runs/{run}", 303, HEADERS)
+        if run is None:
+            raise ConflictError(f"nothing was started: {decided.reason}")
+        return RedirectResponse(f"/runs/{run}", 303, HEADERS)

@@ -22,12 +22,20 @@ PAGES = (
     "/runs/1/attempts/1/steps/test.unit/events",
     "/deliveries",
     "/deliveries/x",
+    "/secrets",
+    "/schedules",
     "/nothing",
     "/runs/1/cancel",
     "/runs/1;a",
     "//runs/1",
 )
-CHANGES = ("/runs/1/rerun", "/runs/1/cancel", "/deliveries/x/redeliver")
+CHANGES = (
+    "/runs/1/rerun",
+    "/runs/1/cancel",
+    "/deliveries/x/redeliver",
+    "/secrets/npm/remove",
+    "/schedules/1/start",
+)
 
 
 @pytest.mark.parametrize("page", PAGES)
