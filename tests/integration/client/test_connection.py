@@ -70,7 +70,7 @@ def test_a_server_that_is_not_there_is_told() -> None:
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port = listener.getsockname()[1]
 
-    with pytest.raises(UnreachableError, match="does not answer .*refused"):
+    with pytest.raises(UnreachableError, match=r"does not answer .*refused"):
         asked(f"http://127.0.0.1:{port}")
 
 

@@ -80,7 +80,7 @@ def test_what_cannot_be_stored_is_told_above_the_form_which_keeps_all_but_the_va
     assert stored(house) == []
 
 
-def test_an_unknown_repository_is_told(house: House, person: TestClient) -> None:
+def test_an_unknown_repository_is_told(person: TestClient) -> None:
     form = {"name": "npm", "value": VALUE, "repository": "acme/none"}
 
     response = person.post("/secrets", data=form)
