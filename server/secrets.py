@@ -165,8 +165,8 @@ def owner_of(conn: Connection, repository: str | None, host: str | None) -> Repo
         )
     if len(found) > 1:
         raise NoOwnerError(
-            f"several hosts have a repository {repository}: name one of them as `host` "
-            f"({', '.join(row.host for row in found)})"
+            f"several hosts have a repository {repository} "
+            f"({', '.join(row.host for row in found)}): say which host is meant"
         )
     return found[0]
 

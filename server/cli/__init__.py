@@ -272,20 +272,21 @@ def secret_set(
     config: Config = None,
 ) -> None:
     """Store a secret, read from standard input; one of that name is replaced."""
-    from server.cli import secrets
-    from server.cli.settings import read
+    from server.cli.secret_words import read_value
 
-    settings = None if server is not None else read(config)
-    bounds = secrets.bounds(event or [], branch or [], step or [])
-    value = secrets.read_value(name)
-    if settings is None:
+    whose = {"repository": repository, "host": host}
+    if server is not None:
         from server.cli.elsewhere import put_secret
 
-        lines = put_secret(
-            str(server), name, value, repository=repository, host=host, bounds=bounds
-        )
+        where = {"events": event or [], "branches": branch or [], "steps": step or []}
+        lines = put_secret(server, name, read_value(name), **whose, bounds=where)
     else:
-        lines = secrets.put(settings, name, value, repository=repository, host=host, bounds=bounds)
+        from server.cli import secrets
+        from server.cli.settings import read
+
+        settings = read(config)
+        bounds = secrets.bounds(event or [], branch or [], step or [])
+        lines = secrets.put(settings, name, read_value(name), **whose, bounds=bounds)
     for line in lines:
         typer.echo(line, err=True)
 

@@ -3,21 +3,28 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from urllib.parse import quote
 
-from server.cli.secrets import HEAD, TOO_SHORT
+from server.cli.secret_words import HEAD, TOO_SHORT, is_set
 from server.cli.signing import connected
 from server.cli.tables import table
 from server.cli.terminal import paint_for, tolerant
 from server.client.answers import Deliveries, Secret, Secrets
-from server.store.rows import Bounds
 
 
 def put_secret(
-    there: str, name: str, value: str, *, repository: str | None, host: str | None, bounds: Bounds
+    there: str,
+    name: str,
+    value: str,
+    *,
+    repository: str | None,
+    host: str | None,
+    bounds: Mapping[str, Sequence[str]],
 ) -> Iterator[str]:
     """Store a secret on a server; what is to be said about it.
+
+    `bounds` are lists of `events`, `branches` and `steps`.
 
     Raises:
         ClientError: The server cannot be asked, or says no.
@@ -26,12 +33,12 @@ def put_secret(
         "value": value,
         "repository": repository,
         "host": host,
-        **bounds.model_dump(mode="json"),
+        **bounds,
     }
     with connected(there) as server:
         answer = server.ask("PUT", f"/secrets/{quote(name, safe='')}", body=body)
         kept = server.read(Secret, answer)
-    yield f"Secret {name} of {repository or 'the server'} is set; runs get it from now on."
+    yield is_set(name, repository)
     if kept.hidden is False:
         yield TOO_SHORT
 

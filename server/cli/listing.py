@@ -9,11 +9,10 @@ from datetime import UTC, datetime
 from urllib.parse import quote
 
 from pipelines.durations import format_duration
-from pipelines.progress import State
 from server.cli.errors import UsageError
 from server.cli.tables import ago, coloured, cut, span, table
 from server.cli.terminal import Paint, inert, paint_for, tolerant
-from server.client.answers import Queue, Run, RunBrief, Runs, Schedules, Step
+from server.client.answers import STATES, Queue, Run, RunBrief, Runs, Schedules, Step
 from server.client.connection import Server
 from server.client.errors import RefusedError
 
@@ -44,8 +43,8 @@ def runs(
         UsageError: There is no such state.
         ClientError: The server cannot be asked.
     """
-    if state is not None and state not in tuple(State):
-        raise UsageError(f"--state: {state[:100]!r} is none of {', '.join(State)}")
+    if state is not None and state not in STATES:
+        raise UsageError(f"--state: {state[:100]!r} is none of {', '.join(STATES)}")
     query = {"repository": repository, "branch": branch, "state": state}
     found: list[object] = []
     before = None

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterator, Sequence
 
 from pipelines.events import EventKind
 from pipelines.problems import LadingError
 from server import clock
+from server.cli.secret_words import HEAD, TOO_SHORT, is_set
 from server.cli.settings import UsageError
 from server.cli.tokens import opened
 from server.config import Settings
@@ -25,28 +25,11 @@ from server.store import secrets as secret_verbs
 from server.store.rows import Bounds, SecretRow
 from server.vault import Vault
 
-HEAD = ("NAME", "OF", "ONLY FOR", "CHANGED (UTC)", "BY")
 BY = "the command line"
-TOO_SHORT = (
-    "It is too short to be taken out of output: with fewer than 8 characters it would hide "
-    "ordinary words. Use a longer one where you can."
-)
 
 
 class SecretError(LadingError):
     """There is no such secret."""
-
-
-def read_value(name: str) -> str:
-    """The value from standard input, or asked for without showing it; one line end is not of it."""
-    if sys.stdin.isatty():
-        import getpass
-
-        return getpass.getpass(f"Value of {name} (it is not shown): ")
-    try:
-        return sys.stdin.read().removesuffix("\n").removesuffix("\r")
-    except UnicodeDecodeError:
-        raise UsageError("the value is not UTF-8 text: encode it, for example as base64") from None
 
 
 def put(
@@ -73,7 +56,7 @@ def put(
         except SecretNameError as error:
             raise UsageError(str(error)) from error
         database.run(secret_verbs.set_secret, new, at=clock.now())
-    yield f"Secret {name} of {repository or 'the server'} is set; runs get it from now on."
+    yield is_set(name, repository)
     if not is_hidden(value):
         yield TOO_SHORT
 

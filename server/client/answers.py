@@ -9,12 +9,13 @@ from __future__ import annotations
 from pydantic import AwareDatetime, BaseModel, ConfigDict
 
 ACTIVE = ("waiting", "running")
+STATES = (*ACTIVE, "success", "failure", "error", "cancelled", "skipped")
 
 
 class Seen(BaseModel):
     """Some of an answer."""
 
-    model_config = ConfigDict(frozen=True, extra="ignore")
+    model_config = ConfigDict(frozen=True, extra="ignore", defer_build=True)
 
 
 class Me(Seen):

@@ -74,6 +74,7 @@ def test_every_model_of_the_client_is_compared() -> None:
 
 def test_the_client_knows_which_states_have_not_ended() -> None:
     assert {state.value for state in State if not state.ended} == set(answers.ACTIVE)
+    assert tuple(State) == answers.STATES
 
 
 def test_a_field_that_is_new_does_not_disturb_an_older_client() -> None:
