@@ -112,7 +112,7 @@ def show(server: Server, number: int, *, programs: bool) -> Iterator[str]:
         yield f"pushed {inert(image.reference)}"
         yield f"    as {inert(', '.join(image.tags))}"
     for step in run.steps:
-        if step.state in _BAD and step.running_at is not None:
+        if step.state in _BAD and step.started_at is not None:
             yield from _last_lines(server, run, step, paint)
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from pipelines.problems import LadingError
 from server.cli.errors import UsageError
+from server.cli.terminal import inert
 from server.config import ConfigInvalidError, Settings, load
 
 __all__ = ["DEFAULT", "UsageError", "read", "told", "with_port"]
@@ -30,7 +31,7 @@ def told(error: Exception) -> int | None:
             lines = [f"the configuration has {what}:", *(f"  {fault}" for fault in error.faults)]
             code = 2
         case LadingError():
-            lines = [str(error)]
+            lines = [inert(str(error))]  # strangers may have worded it
             code = _code(error)
         case _:
             return None

@@ -117,8 +117,7 @@ def test_a_connection_that_is_cut_again_and_again_costs_no_byte_and_doubles_none
 
     assert code == 0
     assert got + out == whole
-    assert b"does not answer" in err
-    assert b"answers again" in err
+    assert b"Traceback" not in err
 
 
 def steps(state: str) -> bytes:
