@@ -5,8 +5,10 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterable
 
+import structlog
 from sqlalchemy.engine import Connection
 
+from pipelines.definition.fields import SECRET_NAME
 from pipelines.events import Event, EventKind
 from pipelines.globs import Globs
 from pipelines.plan import Plan, Step
@@ -14,15 +16,30 @@ from pipelines.problems import LadingError
 from pipelines.redaction import LEAST, StepSecrets
 from server.clock import Clock
 from server.store import Database
+from server.store import repositories as repository_verbs
 from server.store import secrets as secret_verbs
-from server.store.rows import Bounds, NewSecret, RunRow, SealedSecret
+from server.store.rows import Bounds, NewSecret, RepositoryRow, RunRow, SealedSecret, SecretRow
 from server.vault import Vault, VaultError
+
+log = structlog.get_logger(__name__)
 
 MAX_BYTES = 64 * 1024
 
 
 class SecretRefusedError(LadingError):
     """A secret cannot be stored as it is."""
+
+
+class SecretNameError(SecretRefusedError):
+    """What a secret shall be called cannot be a name."""
+
+
+class NoOwnerError(LadingError):
+    """Whose secret it is, is not known; the message says which there are."""
+
+
+class NoSuchSecretError(LadingError):
+    """There is no secret of that name and owner."""
 
 
 class Secrets:
@@ -55,9 +72,15 @@ class Secrets:
         """A secret ready to be stored.
 
         Raises:
+            SecretNameError: It cannot be called so.
             SecretRefusedError: It is empty, too large, or holds what no variable can.
             VaultError: The key file cannot be used.
         """
+        if SECRET_NAME.fullmatch(name) is None:
+            raise SecretNameError(
+                f"{name[:100]!r} cannot be a secret's name: lower-case letters, digits and _, at "
+                "most 63, a letter first"
+            )
         if not value or "\0" in value or len(value.encode()) > MAX_BYTES:
             raise SecretRefusedError(
                 f"a secret is a text of 1 to {MAX_BYTES} bytes without NUL: check what was given"
@@ -76,13 +99,84 @@ class Secrets:
         self, *, repository: int | None, name: str, value: str, bounds: Bounds, by: str
     ) -> None:
         """Store a secret; see `sealed`."""
-        new = self.sealed(repository=repository, name=name, value=value, bounds=bounds, by=by)
+        new = await asyncio.to_thread(
+            self.sealed, repository=repository, name=name, value=value, bounds=bounds, by=by
+        )
         await self._database.write(secret_verbs.set_secret, new, at=self._clock())
+        log.info("secret set", secret=name, repository=repository, by=by)
+
+    async def put(
+        self,
+        *,
+        repository: str | None,
+        host: str | None,
+        name: str,
+        value: str,
+        bounds: Bounds,
+        by: str,
+    ) -> SecretRow:
+        """Store a secret of a repository known by its name, or of the server; see `sealed`.
+
+        Raises:
+            NoOwnerError: There is no such repository, or there are several.
+        """
+        owner = await self._database.read(owner_of, repository, host)
+        number = None if owner is None else owner.id
+        await self.set(repository=number, name=name, value=value, bounds=bounds, by=by)
+        return next(row for row in await self.all() if (row.repository, row.name) == (number, name))
+
+    async def all(self) -> list[SecretRow]:
+        """Every secret, without what it holds."""
+        return await self._database.read(secret_verbs.all_secrets)
+
+    async def remove(self, *, repository: str | None, host: str | None, name: str, by: str) -> None:
+        """Remove a secret.
+
+        Raises:
+            NoOwnerError: There is no such repository, or there are several.
+            NoSuchSecretError: It has none of that name.
+        """
+        owner = await self._database.read(owner_of, repository, host)
+        number = None if owner is None else owner.id
+        if not await self._database.write(secret_verbs.remove_secret, name=name, repository=number):
+            raise NoSuchSecretError(no_such_secret(name, repository))
+        log.info("secret removed", secret=name, repository=number, by=by)
 
 
 def is_hidden(value: str) -> bool:
     """Whether a secret is long enough to be taken out of output."""
     return len(value.strip().encode()) >= LEAST
+
+
+def owner_of(conn: Connection, repository: str | None, host: str | None) -> RepositoryRow | None:
+    """The repository that a secret belongs to; None for the server's own.
+
+    Raises:
+        NoOwnerError: There is none of that name, or several hosts have one.
+    """
+    if repository is None:
+        return None
+    rows = repository_verbs.repositories_named(conn, repository)
+    found = [row for row in rows if host in (None, row.host)]
+    if not found:
+        raise NoOwnerError(
+            f"no repository {repository[:255]!r} is known{f' at host {host[:100]}' if host else ''}"
+            ": it becomes known with its first delivery"
+        )
+    if len(found) > 1:
+        raise NoOwnerError(
+            f"several hosts have a repository {repository} "
+            f"({', '.join(row.host for row in found)}): say which host is meant"
+        )
+    return found[0]
+
+
+def no_such_secret(name: str, repository: str | None) -> str:
+    """Why nothing was removed, and what to do."""
+    return (
+        f"{repository or 'the server'} has no secret {name[:100]!r}: `lading secret list` names "
+        "them all"
+    )
 
 
 def refuse_lost_keys(conn: Connection, vault: Vault) -> None:

@@ -44,6 +44,7 @@ from server.hosts.port import RepositoryRef, StatusState
 from server.logs import LogStore
 from server.notices import Board
 from server.operations import Operations
+from server.secrets import Secrets
 from server.store import (
     Database,
     approvals,
@@ -67,6 +68,7 @@ from server.store.rows import (
     RepositoryRow,
     RunRow,
 )
+from server.vault import Vault
 
 NOW = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
 SHA = "0123456789abcdef0123456789abcdef01234567"
@@ -246,6 +248,9 @@ class House:
             disks=lambda: self.disks,
             data=folder,
             clock=self.clock,
+        )
+        self.secrets = Secrets(
+            database=self.database, vault=Vault(folder / "secrets.key"), clock=self.clock
         )
         self.interrupted: list[tuple[int, int]] = []
         self.answered: list[tuple[int, int, dict[str, Answer]]] = []

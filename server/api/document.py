@@ -26,6 +26,7 @@ _PATH_PARAMETERS: dict[str, Object] = {
     "run": {"schema": {"type": "integer", "minimum": 1}, "description": "Number of a run."},
     "attempt": {"schema": {"type": "integer", "minimum": 1}, "description": "From 1."},
     "key": {"schema": {"type": "string"}, "description": "A step's key: `test.unit`."},
+    "secret": {"schema": {"type": "string"}, "description": "A secret's name."},
     "delivery": {"schema": {"type": "string"}, "description": "Id of a delivery."},
 }
 

@@ -9,7 +9,8 @@ from urllib.parse import urlencode
 from starlette.responses import Response
 
 from pipelines.progress import State
-from server.api import kept, models, operations, views
+from server.api import kept, me, models, operations, schedules, views
+from server.api import secrets as secret_endpoints
 from server.api.answers import json_answer, run_asked, step_asked
 from server.api.output import StepOutput
 from server.api.problems import ApiError
@@ -219,7 +220,7 @@ async def _log(api: Api, asked: Asked, run: RunRow, attempt: int) -> Response:
     )
     if query.follow:
         head = asked.request.method == "HEAD"
-        return await output.following(query.from_ or 0, head=head)
+        return await output.following(query.from_ or 0, byte=query.from_byte, head=head)
     if query.from_ is not None or query.limit is not None:
         here = api.links.log(run.id, step.done_in, step.key)
         return await output.lines(query.from_ or 0, query.limit, next_url=here)
@@ -427,4 +428,7 @@ ENDPOINTS: tuple[Endpoint, ...] = (
         answer=models.Page[models.Pause],
     ),
     *kept.ENDPOINTS,
+    *secret_endpoints.ENDPOINTS,
+    *schedules.ENDPOINTS,
+    *me.ENDPOINTS,
 )

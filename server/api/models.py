@@ -393,6 +393,17 @@ class LogQuery(Query):
         None, description="How many lines at most."
     )
     follow: bool = Field(default=False, description="Stay until the step has ended.")
+    from_byte: Annotated[int, Field(ge=0, le=MAX_ID)] | None = Field(
+        None,
+        description="With `follow`: first byte, counted from 0; what a connection that broke had "
+        "given is not given again.",
+    )
+
+    @model_validator(mode="after")
+    def _one_beginning(self) -> LogQuery:
+        if self.from_byte is not None and (self.from_ is not None or not self.follow):
+            raise ValueError("`from_byte` goes with `follow`, and not with `from`")
+        return self
 
 
 class QueueQuery(Query):

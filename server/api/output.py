@@ -81,14 +81,16 @@ class StepOutput:
         headers["Content-Length"] = str(end - start)
         return self._stream(start, end, headers=headers)
 
-    async def following(self, first: int, *, head: bool) -> Response:
-        """From a line on, until the step has ended; in pieces as they come.
+    async def following(self, first: int, *, byte: int | None, head: bool) -> Response:
+        """From a line or a byte on, until the step has ended; in pieces as they come.
 
         `head`: only the headers are asked for, which must not wait for the step's end.
         """
         if head:
             return Response(headers=_HEADERS)
-        start = await asyncio.to_thread(self._logs.offset_of_line, *self._step, first)
+        start = byte
+        if start is None:
+            start = await asyncio.to_thread(self._logs.offset_of_line, *self._step, first)
         return StreamingResponse(
             self._follow(start), headers={**_HEADERS, "X-Accel-Buffering": "no"}
         )

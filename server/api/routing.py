@@ -23,7 +23,9 @@ from server.auth import Gate, Need, NotPermittedError
 from server.clock import Clock
 from server.logs import LogStore
 from server.operations import Operations
+from server.secrets import NoOwnerError, NoSuchSecretError, SecretRefusedError, Secrets
 from server.store import Database, DatabaseBusyError
+from server.vault import VaultError
 
 M = TypeVar("M", bound=BaseModel)
 
@@ -43,6 +45,7 @@ class Api:
     links: Links
     stopping: asyncio.Event
     operations: Operations
+    secrets: Secrets
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -105,11 +108,13 @@ class Endpoint:
     """Statuses of problems besides 400, 401, 405 and 503."""
     headers: dict[str, str] = field(default_factory=dict)
     """Request headers it heeds, with what they do."""
+    body_limit: int = BODY_LIMIT
+    """Bytes."""
 
     @property
     def need(self) -> Need:
-        """POST is for changes, and changes are for POST."""
-        return Need.CHANGE if self.method == "POST" else Need.READ
+        """GET is for reading; whatever else there is, is for changes."""
+        return Need.READ if self.method == "GET" else Need.CHANGE
 
 
 def routes(
@@ -122,6 +127,7 @@ def routes(
     base_url: str,
     stopping: asyncio.Event,
     operations: Operations,
+    secrets: Secrets,
 ) -> list[BaseRoute]:
     """The API's routes, for mounting at `/api/v1`.
 
@@ -140,6 +146,7 @@ def routes(
         links=Links(base_url=base_url),
         stopping=stopping,
         operations=operations,
+        secrets=secrets,
     )
     gate = Gate(database=database, clock=clock)
     described = document(ENDPOINTS, base_url=base_url)
@@ -194,8 +201,14 @@ class _Resource:
             challenge = {"WWW-Authenticate": 'Bearer realm="lading"'}
             detail = f"{error}; send it as `Authorization: Bearer lading_…`"
             raise ApiError(401, detail, headers=challenge) from error
-        except NotFoundError as error:
+        except (NotFoundError, NoSuchSecretError) as error:
             raise ApiError(404, str(error)) from error
+        except NoOwnerError as error:
+            raise ApiError(404, str(error), parameter="repository") from error
+        except SecretRefusedError as error:
+            raise ApiError(422, str(error)) from error
+        except VaultError as error:
+            raise ApiError(503, str(error)) from error
         except InputsError as error:
             raise ApiError(422, str(error), parameter="inputs") from error
         except ConflictError as error:
@@ -237,8 +250,8 @@ async def _body(endpoint: Endpoint, request: Request) -> BaseModel | None:
     data = bytearray()
     async for piece in request.stream():
         data += piece
-        if len(data) > BODY_LIMIT:
-            raise ApiError(413, f"the body is larger than {BODY_LIMIT // 1024} KiB")
+        if len(data) > endpoint.body_limit:
+            raise ApiError(413, f"the body is larger than {endpoint.body_limit // 1024} KiB")
     if not data and not endpoint.body_required:
         data += b"{}"
     elif _media_type(request) != "application/json":

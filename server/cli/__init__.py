@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from server.cli import writing
+from server.cli import remote, writing
 from server.version import VERSION
 
 app = typer.Typer(
@@ -30,6 +30,7 @@ app.add_typer(hook_app, name="hook", no_args_is_help=True)
 app.add_typer(secret_app, name="secret", no_args_is_help=True)
 
 writing.add_to(app)
+remote.add_to(app)
 
 Config = Annotated[
     Path | None,
@@ -39,6 +40,16 @@ Config = Annotated[
         metavar="FILE",
         envvar="LADING_CONFIG",
         help="The configuration. Default: config.toml in this folder, where there is one.",
+    ),
+]
+
+Elsewhere = Annotated[
+    str | None,
+    typer.Option(
+        "--server",
+        "-s",
+        metavar="NAME",
+        help="Do it on this server, as `lading servers` names it, instead of on this machine.",
     ),
 ]
 
@@ -114,26 +125,39 @@ def cleanup(
 @app.command()
 def deliveries(
     limit: Annotated[int, typer.Option(min=1, max=1000, help="How many, the newest first.")] = 20,
+    server: Elsewhere = None,
     config: Config = None,
 ) -> None:
     """List what git hosts sent, newest first, and what was decided about it."""
-    from server.cli.deliveries import listed
-    from server.cli.settings import read
+    if server is not None:
+        from server.cli.elsewhere import list_deliveries
 
-    for line in listed(read(config), limit=limit):
+        lines = list_deliveries(server, limit=limit)
+    else:
+        from server.cli.deliveries import listed
+        from server.cli.settings import read
+
+        lines = listed(read(config), limit=limit)
+    for line in lines:
         typer.echo(line)
 
 
 @app.command()
 def redeliver(
     delivery: Annotated[str, typer.Argument(metavar="ID", help="As `lading deliveries` tells it.")],
+    server: Elsewhere = None,
     config: Config = None,
 ) -> None:
     """Have a stored delivery read once more; what has started runs starts none again."""
-    from server.cli.deliveries import requeue
-    from server.cli.settings import read
+    if server is not None:
+        from server.cli.elsewhere import redeliver as again
 
-    requeue(read(config), delivery)
+        again(server, delivery)
+    else:
+        from server.cli.deliveries import requeue
+        from server.cli.settings import read
+
+        requeue(read(config), delivery)
     typer.echo(f"Delivery {delivery} waits to be read: a server that runs does so now.", err=True)
 
 
@@ -273,26 +297,42 @@ def secret_set(
         list[str] | None,
         typer.Option(help="Only for steps of this pattern, like `push.*`; may be given again."),
     ] = None,
+    server: Elsewhere = None,
     config: Config = None,
 ) -> None:
     """Store a secret, read from standard input; one of that name is replaced."""
-    from server.cli import secrets
-    from server.cli.settings import read
+    from server.cli.secret_words import read_value
 
-    settings = read(config)
-    bounds = secrets.bounds(event or [], branch or [], step or [])
-    value = secrets.read_value(name)
-    for line in secrets.put(settings, name, value, repository=repository, host=host, bounds=bounds):
+    whose = {"repository": repository, "host": host}
+    if server is not None:
+        from server.cli.elsewhere import put_secret
+
+        where = {"events": event or [], "branches": branch or [], "steps": step or []}
+        lines = put_secret(server, name, read_value(name), **whose, bounds=where)
+    else:
+        from server.cli import secrets
+        from server.cli.settings import read
+
+        settings = read(config)
+        bounds = secrets.bounds(event or [], branch or [], step or [])
+        lines = secrets.put(settings, name, read_value(name), **whose, bounds=bounds)
+    for line in lines:
         typer.echo(line, err=True)
 
 
 @secret_app.command("list")
-def secret_list(config: Config = None) -> None:
+def secret_list(server: Elsewhere = None, config: Config = None) -> None:
     """List the secrets by name; what they hold is shown to nobody."""
-    from server.cli import secrets
-    from server.cli.settings import read
+    if server is not None:
+        from server.cli.elsewhere import list_secrets
 
-    for line in secrets.listed(read(config)):
+        lines = list_secrets(server)
+    else:
+        from server.cli import secrets
+        from server.cli.settings import read
+
+        lines = secrets.listed(read(config))
+    for line in lines:
         typer.echo(line)
 
 
@@ -301,13 +341,19 @@ def secret_remove(
     name: Annotated[str, typer.Argument(help="The secret's name.")],
     repository: Repository = None,
     host: HostName = None,
+    server: Elsewhere = None,
     config: Config = None,
 ) -> None:
     """Remove a secret: steps that name it cannot run any more."""
-    from server.cli import secrets
-    from server.cli.settings import read
+    if server is not None:
+        from server.cli.elsewhere import remove_secret
 
-    secrets.remove(read(config), name, repository=repository, host=host)
+        remove_secret(server, name, repository=repository, host=host)
+    else:
+        from server.cli import secrets
+        from server.cli.settings import read
+
+        secrets.remove(read(config), name, repository=repository, host=host)
     typer.echo(f"Secret {name} is removed.", err=True)
 
 

@@ -15,10 +15,10 @@ from server.cli.terminal import RESET, Paint, inert, width
 _ROOM = 28
 """Characters of a step's key in front of its lines."""
 _CLEAR = b"\r\x1b[K"
-# Colours may stay; what moves the cursor, clears the screen or sets a title may not.
-_OBEYED = re.compile(
+OBEYED = re.compile(
     rb"\x1b\[[0-9;:<=>?]*[ -/]*[@-ln-~]|\x1b[\]PX^_][^\x07\x1b]*(?:\x07|\x1b\\)?|\x1b[ -Z\\`-~]"
 )
+"""Escape sequences but for colours: what moves the cursor, clears the screen or sets a title."""
 
 
 class Console:
@@ -94,7 +94,7 @@ class Console:
         text = line.rstrip(b"\r").rpartition(b"\r")[2]
         if not self._live or b"\x1b" not in text:
             return text
-        return _OBEYED.sub(b"", text) + RESET.encode()
+        return OBEYED.sub(b"", text) + RESET.encode()
 
     def _put(self, key: str | None, data: bytes) -> None:
         """Write, below what stands there already."""

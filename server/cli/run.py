@@ -28,6 +28,8 @@ from pipelines.plan import Plan, Resources, Step
 from pipelines.planning import bind
 from pipelines.problems import ExecutorUnavailableError, LadingError
 from pipelines.progress import Fact, Progress, State, StepEnded
+from pipelines.redaction import StepSecrets
+from server.cli import secret_file
 from server.cli.checkouts import described, opened, usage
 from server.cli.console import Console
 from server.cli.errors import UsageError
@@ -58,15 +60,18 @@ def run(
     pipeline: str | None,
     steps: Sequence[str],
     engine: str | None,
+    secrets: Path | None,
     artifacts: Path | None = None,
 ) -> int:
     """Run it; the exit code: 0 where it passed, 1 where not, 128 + the signal that ended it.
 
     Raises:
-        UsageError: There is no checkout, no such revision, pipeline or step, or nothing to run.
+        UsageError: There is no checkout, no such revision, pipeline or step, or nothing to run,
+            or the file of secrets cannot be read.
         EngineError: The engine does not answer.
     """
     tolerant(sys.stdout)
+    values = {} if secrets is None else secret_file.read(secrets)
 
     def prepare(held: contextlib.ExitStack) -> _Prepared | None:
         checkout, tree = held.enter_context(opened(commit))
@@ -79,7 +84,18 @@ def run(
             chosen = at_home(one.plan, steps)
         if not chosen.plan.steps:
             raise UsageError(_nothing(one, chosen))
-        return _Prepared(checkout=checkout, tree=tree, asking=asking, one=one, chosen=chosen)
+        if secrets is not None:
+            for warning in secret_file.warnings(secrets, values, checkout):
+                print(f"lading: {inert(warning)}", file=sys.stderr)
+        return _Prepared(
+            checkout=checkout,
+            tree=tree,
+            asking=asking,
+            one=one,
+            chosen=chosen,
+            secrets=secret_file.for_steps(chosen.plan, values, secrets),
+            unprovided=() if secrets is not None else tuple(secret_file.without(chosen.plan)),
+        )
 
     try:
         return asyncio.run(_run(prepare, engine, artifacts))
@@ -100,6 +116,9 @@ class _Prepared:
     asking: Happening
     one: Explained
     chosen: Chosen
+    secrets: StepSecrets
+    unprovided: tuple[str, ...]
+    """What runs without secrets that it names, in words."""
 
 
 async def _run(
@@ -233,6 +252,8 @@ class _Local:
             where = "name a folder with --artifacts"
             told_of = f"  artifacts of {inert(key)} ({inert(paths)}) are not kept: {where}"
             self._console.say(self._paint.dim(told_of))
+        for line in self._prepared.unprovided:
+            self._console.say(self._paint.dim(f"  {inert(line)}"))
 
     async def _execute(self, attempt: Attempt) -> None:
         plan = self._progress.plan
@@ -243,6 +264,7 @@ class _Local:
             source=self._prepared.tree.source(),
             limits=self._limits,
             logins={},
+            secrets=self._prepared.secrets,
             backoff=_BACKOFF,
         )
         await execute(

@@ -2,41 +2,34 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterator, Sequence
 
-from pipelines.definition.fields import SECRET_NAME
 from pipelines.events import EventKind
 from pipelines.problems import LadingError
 from server import clock
+from server.cli.secret_words import HEAD, TOO_SHORT, is_set
 from server.cli.settings import UsageError
 from server.cli.tokens import opened
 from server.config import Settings
-from server.secrets import Secrets, is_hidden, rotate
+from server.secrets import (
+    NoOwnerError,
+    SecretNameError,
+    Secrets,
+    is_hidden,
+    no_such_secret,
+    owner_of,
+    rotate,
+)
 from server.store import Database
-from server.store import repositories as repository_verbs
 from server.store import secrets as secret_verbs
 from server.store.rows import Bounds, SecretRow
 from server.vault import Vault
 
-_HEAD = ("NAME", "OF", "ONLY FOR", "CHANGED (UTC)", "BY")
 BY = "the command line"
 
 
 class SecretError(LadingError):
     """There is no such secret."""
-
-
-def read_value(name: str) -> str:
-    """The value from standard input, or asked for without showing it; one line end is not of it."""
-    if sys.stdin.isatty():
-        import getpass
-
-        return getpass.getpass(f"Value of {name} (it is not shown): ")
-    try:
-        return sys.stdin.read().removesuffix("\n").removesuffix("\r")
-    except UnicodeDecodeError:
-        raise UsageError("the value is not UTF-8 text: encode it, for example as base64") from None
 
 
 def put(
@@ -55,30 +48,25 @@ def put(
         SecretRefusedError: The value cannot be stored.
         VaultError: The key file cannot be used.
     """
-    if SECRET_NAME.fullmatch(name) is None:
-        raise UsageError(
-            f"{name!r} cannot be a secret's name: lower-case letters, digits and _, at most 63, "
-            "a letter first"
-        )
     with opened(settings) as database:
         owner = _repository(database, repository, host)
         keeper = Secrets(database=database, vault=Vault(settings.key_file), clock=clock.now)
-        new = keeper.sealed(repository=owner, name=name, value=value, bounds=bounds, by=BY)
+        try:
+            new = keeper.sealed(repository=owner, name=name, value=value, bounds=bounds, by=BY)
+        except SecretNameError as error:
+            raise UsageError(str(error)) from error
         database.run(secret_verbs.set_secret, new, at=clock.now())
-    yield f"Secret {name} of {repository or 'the server'} is set; runs get it from now on."
+    yield is_set(name, repository)
     if not is_hidden(value):
-        yield (
-            "It is too short to be taken out of output: with fewer than 8 characters it would hide "
-            "ordinary words. Use a longer one where you can."
-        )
+        yield TOO_SHORT
 
 
 def listed(settings: Settings) -> Iterator[str]:
     """A line for each secret, without what it holds."""
     with opened(settings) as database:
         rows = database.run(secret_verbs.all_secrets)
-    table = [_HEAD, *(_cells(row) for row in rows)]
-    widths = [max(len(line[column]) for line in table) for column in range(len(_HEAD) - 1)]
+    table = [HEAD, *(_cells(row) for row in rows)]
+    widths = [max(len(line[column]) for line in table) for column in range(len(HEAD) - 1)]
     for line in table:
         padded = [f"{cell:<{width}}" for cell, width in zip(line, widths, strict=False)]
         yield "  ".join([*padded, line[-1]]).rstrip()
@@ -94,10 +82,7 @@ def remove(settings: Settings, name: str, *, repository: str | None, host: str |
     with opened(settings) as database:
         owner = _repository(database, repository, host)
         if not database.run(secret_verbs.remove_secret, name=name, repository=owner):
-            raise SecretError(
-                f"{repository or 'the server'} has no secret {name!r}: `lading secret list` names "
-                "them all"
-            )
+            raise SecretError(no_such_secret(name, repository))
 
 
 def renew_key(settings: Settings) -> str:
@@ -133,21 +118,11 @@ def bounds(events: Sequence[str], branches: Sequence[str], steps: Sequence[str])
 
 
 def _repository(database: Database, name: str | None, host: str | None) -> int | None:
-    if name is None:
-        return None
-    rows = database.run(repository_verbs.repositories_named, name)
-    found = [row for row in rows if host in (None, row.host)]
-    if not found:
-        raise UsageError(
-            f"no repository {name!r} is known{f' at host {host}' if host else ''}: it becomes "
-            "known with its first delivery"
-        )
-    if len(found) > 1:
-        raise UsageError(
-            f"several hosts have a repository {name}: name one with --host "
-            f"({', '.join(row.host for row in found)})"
-        )
-    return found[0].id
+    try:
+        owner = database.run(owner_of, name, host)
+    except NoOwnerError as error:
+        raise UsageError(str(error)) from error
+    return None if owner is None else owner.id
 
 
 def _cells(row: SecretRow) -> tuple[str, ...]:

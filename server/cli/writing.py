@@ -148,6 +148,13 @@ def run(
             "that folder is replaced. Default: they are not kept.",
         ),
     ] = None,
+    secrets: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="Secrets for the steps that name them: lines NAME=value, or a .toml file.",
+        ),
+    ] = None,
 ) -> None:
     """Run this repository's pipeline here, on the local container engine; nothing is pushed."""
     from server.cli.checkouts import asked
@@ -161,6 +168,7 @@ def run(
         steps=step or (),
         engine=engine,
         artifacts=artifacts,
+        secrets=secrets,
     )
     if code:
         raise typer.Exit(code)

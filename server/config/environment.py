@@ -11,8 +11,9 @@ from server.config import shape
 from server.config.faults import Fault, close_to
 
 PREFIX = "LADING_"
-NO_SETTINGS = frozenset({"LADING_CONFIG"})
-"""Variables of ours that name no setting: where the configuration file is."""
+NO_SETTINGS = frozenset({"LADING_CONFIG", "LADING_URL", "LADING_TOKEN"})
+"""Variables of ours that name no setting: where the configuration file is, and which server the
+commands talk to that talk to one."""
 
 _FILE_BYTES = 64 * 1024
 

@@ -519,3 +519,4 @@ class ScheduleRow(NewSchedule):
     repository: int
     host: str
     full_name: str
+    default_branch: str | None

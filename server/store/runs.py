@@ -383,6 +383,21 @@ def runs_page(
     return [_run(row) for row in conn.execute(query.order_by(runs.c.id.desc()).limit(limit))]
 
 
+def newest_of_schedule(
+    conn: Connection, repository: int, *, file: str, cron: str, timezone: str
+) -> RunRow | None:
+    """The newest run that a schedule of a repository's file started."""
+    slot = runs.c.event["slot"]
+    query = _runs().where(
+        runs.c.repository == repository,
+        runs.c.definition_file == file,
+        slot["cron"].as_string() == cron,
+        slot["timezone"].as_string() == timezone,
+    )
+    row = conn.execute(query.order_by(runs.c.id.desc()).limit(1)).one_or_none()
+    return None if row is None else _run(row)
+
+
 def runs_of_decision(conn: Connection, decision: int) -> list[RunRow]:
     """The runs that a decision started."""
     query = _runs().where(runs.c.decision == decision).order_by(runs.c.id)

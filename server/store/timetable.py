@@ -8,7 +8,8 @@ from datetime import datetime
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
-from server.store.rows import NewSchedule, ScheduleRow
+from server.store import runs as run_verbs
+from server.store.rows import NewSchedule, RunRow, ScheduleRow
 from server.store.tables import repositories, timetable
 
 
@@ -44,12 +45,30 @@ def all_schedules(conn: Connection) -> list[ScheduleRow]:
     return [ScheduleRow(**row._mapping) for row in conn.execute(query)]  # noqa: SLF001
 
 
+def schedule(conn: Connection, id: int) -> ScheduleRow | None:  # noqa: A002
+    """One schedule."""
+    row = conn.execute(_schedules().where(timetable.c.id == id)).one_or_none()
+    return None if row is None else ScheduleRow(**row._mapping)  # noqa: SLF001
+
+
+def last_runs(conn: Connection, rows: Sequence[ScheduleRow]) -> dict[int, RunRow]:
+    """The newest run that each schedule started, by the schedule's id."""
+    found = {
+        row.id: run_verbs.newest_of_schedule(
+            conn, row.repository, file=row.file, cron=row.cron, timezone=row.timezone
+        )
+        for row in rows
+    }
+    return {id_: run for id_, run in found.items() if run is not None}
+
+
 def set_next(conn: Connection, id: int, next_at: datetime) -> None:  # noqa: A002
     """The next time of a schedule."""
     conn.execute(sa.update(timetable).where(timetable.c.id == id).values(next_at=next_at))
 
 
 def _schedules() -> sa.Select[tuple[object, ...]]:
-    return sa.select(timetable, repositories.c.host, repositories.c.full_name).join(
+    known = (repositories.c.host, repositories.c.full_name, repositories.c.default_branch)
+    return sa.select(timetable, *known).join(
         repositories, repositories.c.id == timetable.c.repository
     )

@@ -11,11 +11,14 @@ from server.artifacts import ArtifactStore
 from server.clock import Clock
 from server.logs import LogStore
 from server.operations import Operations
+from server.secrets import Secrets
 from server.store import Database
 from server.ui.deliveries import DeliveryPages
 from server.ui.kept import KeptPages
 from server.ui.operations import OperationPages
 from server.ui.runs import RunPages
+from server.ui.schedules import SchedulePages
+from server.ui.secrets import SecretPages
 from server.ui.signing_in import SigningIn
 from server.ui.site import Rest, Site
 
@@ -33,6 +36,7 @@ def routes(
     public: bool,
     stopping: asyncio.Event,
     operations: Operations,
+    secrets: Secrets,
 ) -> list[BaseRoute]:
     """The pages' routes; the last one takes every address that is left, so they come last.
 
@@ -57,5 +61,7 @@ def routes(
         *KeptPages(site).routes(),
         *DeliveryPages(site).routes(),
         *OperationPages(site).routes(),
+        *SecretPages(site, secrets).routes(),
+        *SchedulePages(site).routes(),
         Rest(site),
     ]

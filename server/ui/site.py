@@ -23,6 +23,7 @@ from server.auth import Gate, Grant, Need, NotPermittedError
 from server.clock import Clock
 from server.logs import LogStore
 from server.operations import Operations
+from server.secrets import NoOwnerError, NoSuchSecretError, SecretRefusedError
 from server.store import Database, DatabaseBusyError
 from server.store import pauses as pause_verbs
 from server.store.rows import PauseRow
@@ -30,6 +31,7 @@ from server.ui import times
 from server.ui.assets import Assets
 from server.ui.origin import ForeignOriginError, FormError, check_origin
 from server.ui.text import clean, coded, web_address
+from server.vault import VaultError
 
 TEMPLATES = Path(__file__).parent / "templates"
 COOKIE = "lading_token"
@@ -48,6 +50,10 @@ _STATUSES: tuple[tuple[type[LadingError], int], ...] = (
     (NotFoundError, 404),
     (ConflictError, 409),
     (InputsError, 422),
+    (NoSuchSecretError, 404),
+    (NoOwnerError, 422),
+    (SecretRefusedError, 422),
+    (VaultError, 503),
     (NotPermittedError, 401),
     (ForeignOriginError, 403),
     (FormError, 400),

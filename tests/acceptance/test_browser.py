@@ -141,6 +141,25 @@ def test_everything_can_be_read_and_done_without_scripts(browser: Browser, house
     context.close()
 
 
+def test_a_secret_is_set_and_removed_without_scripts(browser: Browser, house: House) -> None:
+    context = browser.new_context(java_script_enabled=False)
+    page = context.new_page()
+    complaints = signed_in(page, house, "/secrets")
+
+    page.get_by_label("Name").fill("npm_token")
+    page.get_by_label("Value").fill("correct horse battery")
+    page.get_by_label("Only for pushes to branches").fill("main, release/*")
+    page.get_by_role("button", name="Set").click()
+
+    row = page.get_by_role("listitem").filter(has_text="npm_token")
+    expect(row).to_contain_text("branch release/*")
+    expect(page.get_by_label("Value")).to_have_value("")
+    row.get_by_role("button", name="Remove npm_token of the server").click()
+    expect(page.get_by_role("heading", name="No secret yet")).to_be_visible()
+    assert complaints == []
+    context.close()
+
+
 @pytest.mark.parametrize("width", [390, 1280])
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_no_page_is_wider_than_its_window(
@@ -152,7 +171,7 @@ def test_no_page_is_wider_than_its_window(
     )
     page = context.new_page()
     signed_in(page, house, "/")
-    for path in ("/", f"/runs/{house.failed}", "/deliveries"):
+    for path in ("/", f"/runs/{house.failed}", "/deliveries", "/secrets", "/schedules"):
         page.goto(f"{house.server.url}{path}")
         # Playwright's own evaluation is not what the page's policy forbids to pages.
         box = page.locator("body").bounding_box()

@@ -34,6 +34,7 @@ def app(house: House) -> Starlette:
         base_url=BASE,
         stopping=house.stopping,
         operations=house.operations,
+        secrets=house.secrets,
     )
     return Starlette(routes=[Mount("/api/v1", routes=routes)])
 

@@ -79,7 +79,7 @@ def test_no_model_of_parameters_is_left_among_the_bodies(stranger: TestClient) -
 
 @pytest.mark.parametrize("path", [endpoint.path for endpoint in ENDPOINTS])
 def test_every_endpoint_wants_a_token(stranger: TestClient, path: str) -> None:
-    address = path.format(run=1, attempt=1, key="test.unit", delivery="x")
+    address = path.format(run=1, attempt=1, key="test.unit", delivery="x", secret="npm")
     for method in ("GET", "POST", "PUT", "DELETE", "PATCH", "HEAD"):
         response = stranger.request(method, address)
 
@@ -111,6 +111,9 @@ def test_answers_are_as_described(house: House, client: TestClient, openapi: Ope
         "images",
         "repositories",
         "operations",
+        "secrets",
+        "schedules",
+        "me",
     ):
         response = client.get(path)
         assert response.status_code == 200, path

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import contextlib
 import os
 import re
@@ -343,3 +344,65 @@ def test_what_init_writes_runs(
 
     assert result.returncode == 0, result.stdout
     assert set(table(result.stdout).values()) == {"passed"}
+
+
+def test_only_steps_that_name_a_secret_get_it_and_no_output_shows_it(
+    home: Home, busybox_image: str
+) -> None:
+    secret = "correct-horse-battery"
+    home.pipeline(
+        "test:\n"
+        f"  names:\n    image: {busybox_image}\n    env: {{NPM: {{from_secret: npm_token}}}}\n"
+        "    commands:\n      - test ${#NPM} = 21\n"
+        '      - echo "<$NPM>"; printf %s "$NPM" | base64\n'
+        f"  other:\n    image: {busybox_image}\n    commands:\n"
+        '      - echo "other ${NPM:-has none} ${npm_token:-nor that}"\n'
+        f"  lacks:\n    image: {busybox_image}\n    env: {{NO: {{from_secret: npm_tok}}}}\n"
+        "    commands:\n      - echo never\n"
+    )
+    kept = home.folder.parent / "secrets.env"
+    kept.write_text(f"npm_token={secret}\n")
+    kept.chmod(0o600)
+
+    result = home.run("--secrets", str(kept))
+
+    assert table(result.stdout) == {
+        "test.names": "passed",
+        "test.other": "passed",
+        "test.lacks": "error",
+    }
+    assert f"test.names | <{'*' * 21}>\n" in result.stdout
+    assert "test.other | other has none nor that\n" in result.stdout
+    assert "there is no secret npm_tok in" in result.stdout
+    assert secret not in result.stdout + result.stderr
+    assert base64.b64encode(secret.encode()).decode()[4:-4] not in result.stdout
+    assert result.stderr == ""
+
+
+def test_a_secret_file_is_warned_of_where_others_have_it(
+    home: Home, step: Callable[..., str]
+) -> None:
+    home.pipeline(step("echo hello"))
+    home.write(secrets="npm_token=correct-horse-battery\n")
+    home.folder.joinpath("secrets").chmod(0o644)
+
+    loose = home.run("--secrets", "secrets")
+    commit(home.folder)
+    tracked = home.run("--secrets", "secrets")
+
+    assert "others on this machine may read secrets" in loose.stderr
+    assert "every step and image may hold it" in loose.stderr
+    assert "secrets is tracked by git" in tracked.stderr
+    assert (loose.returncode, tracked.returncode) == (0, 0)
+
+
+def test_a_step_without_its_secret_runs_and_is_said_to(
+    home: Home, step: Callable[..., str]
+) -> None:
+    more = "    env: {NPM: {from_secret: npm_token}}\n"
+    home.pipeline(step('echo "has ${NPM:-none}"', more=more))
+
+    result = home.run()
+
+    assert "test.unit runs without npm_token: give it with --secrets FILE\n" in result.stdout
+    assert "test.unit | has none\n" in result.stdout

@@ -36,6 +36,7 @@ def make_app(house: House) -> MakeApp:
             public=public,
             stopping=house.stopping,
             operations=house.operations,
+            secrets=house.secrets,
         )
         return Starlette(routes=routes)
 

@@ -22,6 +22,8 @@ PAGES = (
     "/runs/1/attempts/1/steps/test.unit/events",
     "/deliveries",
     "/deliveries/x",
+    "/secrets",
+    "/schedules",
     "/nothing",
     "/runs/1/cancel",
     "/runs/1;a",
@@ -30,6 +32,8 @@ PAGES = (
 CHANGES = (
     *("/runs/1/rerun", "/runs/1/cancel", "/runs/1/approve", "/runs/1/decline"),
     "/deliveries/x/redeliver",
+    "/secrets/npm/remove",
+    "/schedules/1/start",
 )
 
 
