@@ -19,6 +19,9 @@ The contract, for whoever writes a second executor:
   which they have ended, and finds what they made. `open` gives the builds whose image is there no
   more. So that there is such an image, `close` is told to keep those of an attempt that did not
   succeed; whoever made the executor removes them in time.
+* What a step names beside its commands is the executor's too: its services run before the commands
+  begin and are over when `run` or `adopt` returns an outcome; its cache is there before they begin,
+  and kept after a success. A service that is not ready is `State.FAILURE`; a cache never decides.
 * What runs outlives us. `release` lets go of everything and removes nothing: a later executor of
   the same attempt, in another process, finds it again. So does one that comes after a process that
   died without a word. It is opened with the progress that the earlier one had told of, finds what

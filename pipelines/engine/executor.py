@@ -138,7 +138,7 @@ class EngineExecutor:
             return Outcome(state=State.ERROR, message=self._secrets.refused[step.key])
         stored = self._stored(output)
         if step.key in self._ran:
-            self._failed[step.key] = self._failed.get(step.key, 0) + 1
+            await self._another_try(step.key)
         self._ran.add(step.key)
 
         async def work(active: _Active) -> Outcome:
@@ -230,9 +230,6 @@ class EngineExecutor:
     async def discard(self, key: str) -> None:
         """See `Executor.discard`."""
         await self._remove_made(key)
-        # Another try makes all of it anew.
-        self._making.pop(key, None)
-        self._started.discard(key)
         besides = self._besides.pop(key, None)
         if besides is not None:
             with contextlib.suppress(*ENGINE_ERRORS):
@@ -357,6 +354,16 @@ class EngineExecutor:
             await self._watchdog().answered()
             self._give_up_made(step.key)
         return await self._begin(step, output, running, active)
+
+    async def _another_try(self, key: str) -> None:
+        """Let go of what the try before had, so that all of it is made anew."""
+        self._failed[key] = self._failed.get(key, 0) + 1
+        if key in self._making:
+            await asyncio.wait({self._making[key]})
+        if key in self._started:
+            self._making.pop(key, None)
+        self._give_up_made(key)
+        self._started.discard(key)
 
     def _may_have_done_it(self, step: Step) -> bool:
         return isinstance(step.work, PushWork) or step.key in self._started

@@ -55,11 +55,12 @@ def remove_caches(client: Client, caches: Iterable[OldCache]) -> None:
         quietly(partial(client.remove_volume, cache.volume))
 
 
-def remove_old_caches(client: Client, server: str, *, before: float) -> None:
-    """Take away what was written before that time. Blocking."""
-    filters = {"label": [f"lading.server={server}", LABEL]}
-    found: list[dict[str, Any]] = client.volumes(filters=filters)["Volumes"] or []
-    remove_caches(client, old_caches(found, server, before=before, room=2**63))
+def remove_old_caches(client: Client, servers: str, *, before: float) -> None:
+    """Take away what servers whose names begin so wrote before that time. Blocking."""
+    found: list[dict[str, Any]] = client.volumes(filters={"label": LABEL})["Volumes"] or []
+    named = {str((volume.get("Labels") or {}).get("lading.server", "")) for volume in found}
+    for server in sorted(name for name in named if name.startswith(servers)):
+        remove_caches(client, old_caches(found, server, before=before, room=2**63))
 
 
 def _is_of(volume: Mapping[str, Any], server: str) -> bool:

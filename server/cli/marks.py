@@ -15,6 +15,8 @@ from pathlib import Path
 
 _SUFFIX = ".run"
 _ID = "id"
+HOME = "local-"
+"""How the names of all that run at home begin on an engine."""
 
 
 class Marks:
@@ -31,7 +33,7 @@ class Marks:
             descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
             with os.fdopen(descriptor, "w") as file:
                 file.write(secrets.token_hex(4))
-        return f"local-{path.read_text() or 'x'}"
+        return f"{HOME}{path.read_text() or 'x'}"
 
     @contextlib.contextmanager
     def alive(self) -> Iterator[str]:

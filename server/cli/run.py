@@ -35,7 +35,7 @@ from server.cli.console import Console
 from server.cli.errors import UsageError
 from server.cli.explain import DEFAULTS, told
 from server.cli.lint import nothing_found
-from server.cli.marks import Marks
+from server.cli.marks import HOME, Marks
 from server.cli.problems import as_text
 from server.cli.results import ended, forgiven, table, waited_for
 from server.cli.shelves import Shelves, failures, without_artifacts
@@ -383,7 +383,7 @@ async def _tidy(engine: Engine, marks: Marks, repository: str) -> None:
         await engine.call(remove_attempt, engine.client, attempt)
         marks.forget(name)
     before = time.time() - _CACHES_KEPT
-    await engine.call(remove_old_caches, engine.client, marks.server, before=before)
+    await engine.call(remove_old_caches, engine.client, HOME, before=before)
 
 
 def _bounded(plan: Plan) -> tuple[Plan, Limits]:

@@ -16,7 +16,7 @@ test:
     services:
       db:
         image: IMAGE
-        args: [sh, -c, "echo up; exec nc -lk -p 5432 -e echo hello"]
+        args: [sh, -c, "echo up; exec nc -ll -p 5432 -e echo hello"]
         ready: {port: 5432}
 """
 RETRIED = """\

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import contextlib
+import math
 import os
 import re
 import signal
@@ -16,6 +17,9 @@ from typing import Any
 import docker
 import pytest
 
+from pipelines.engine.caches import LABEL
+from pipelines.engine.client import connect
+from pipelines.engine.old_caches import remove_old_caches
 from scripts.parts.registry import Registry
 from tests.doubles.base import wait_until
 from tests.integration.cli.test_commands import ROOT, RUN
@@ -76,13 +80,21 @@ class Home:
             finally:
                 process.kill()
 
+    def forget_caches(self) -> None:
+        """Remove the caches of steps, which outlive their runs."""
+        server = f"local-{(self.marks / 'id').read_text()}"
+        with contextlib.closing(connect(self.env["DOCKER_HOST"])) as client:
+            remove_old_caches(client, server, before=math.inf)
+
     def left(self) -> list[str]:
         """What of runs from here is on the engine."""
         server = (self.marks / "id").read_text()
         wanted: dict[str, Any] = {"label": f"lading.server=local-{server}"}
         api = self._client.api
         found = [c["Names"][0] for c in api.containers(all=True, filters=wanted)]
-        found += [v["Name"] for v in api.volumes(filters=wanted)["Volumes"] or []]
+        volumes = api.volumes(filters=wanted)["Volumes"] or []
+        found += [v["Name"] for v in volumes if LABEL not in v["Labels"]]
+        found += [n["Name"] for n in api.networks(filters=wanted)]
         found += [
             tag
             for image in self._client.images.list()
@@ -97,6 +109,7 @@ def home(tmp_path: Path, engine_url: str, docker_client: docker.DockerClient) ->
     home = Home(tmp_path, engine_url, docker_client)
     yield home
     if (home.marks / "id").exists():
+        home.forget_caches()
         assert home.left() == []
         assert [path.name for path in home.marks.iterdir()] == ["id"]
 
@@ -406,3 +419,37 @@ def test_a_step_without_its_secret_runs_and_is_said_to(
 
     assert "test.unit runs without npm_token: give it with --secrets FILE\n" in result.stdout
     assert "test.unit | has none\n" in result.stdout
+
+
+BESIDE = """\
+    services:
+      db:
+        image: IMAGE
+        args: [sh, -c, "exec nc -ll -p 5432 -e echo hello"]
+        ready: {port: 5432}
+    cache: {key: tool, paths: .cache}
+    retry: 1
+"""
+
+
+def test_a_step_at_home_has_its_services_its_cache_and_its_tries(
+    home: Home, step: Callable[..., str], busybox_image: str
+) -> None:
+    home.pipeline(
+        step(
+            "nc -w 5 db 5432 < /dev/null",
+            "cat .cache/a || echo nothing yet",
+            "mkdir -p .cache; echo kept > .cache/a",
+            "test -e again || { touch again; exit 3; }",
+            more=BESIDE.replace("IMAGE", busybox_image),
+        )
+    )
+
+    first, second = home.run(), home.run()
+
+    assert (first.returncode, second.returncode) == (0, 0), first.stdout + second.stdout
+    assert "hello" in first.stdout
+    assert "passed at try 2 of 2" in first.stdout
+    assert "cache tool: nothing there yet" in first.stdout
+    assert "cache tool: restored" in second.stdout
+    assert "kept" in second.stdout

@@ -17,7 +17,7 @@ from tests.integration.engine.bench import Bench, run, until
 from tests.integration.engine.test_adoption import began, second
 
 PORT = Ready(port=5432, within=20)
-ANSWERS = "echo up; exec nc -lk -p 5432 -e echo hello"
+ANSWERS = "echo up; exec nc -ll -p 5432 -e echo hello"
 ASKS = "nc -w 5 db 5432 < /dev/null"
 
 
@@ -62,7 +62,7 @@ def test_a_step_reaches_its_services_by_their_names_once_they_are_ready(
     bench: Bench, busybox_image: str
 ) -> None:
     slow = service(busybox_image, f"sleep 0.5; {ANSWERS}")
-    other = service(busybox_image, "exec nc -lk -p 5432 -e echo other", "other-one")
+    other = service(busybox_image, "exec nc -ll -p 5432 -e echo other", "other-one")
     asks = (ASKS, ASKS.replace("db", "other-one"))
     step = step_with(busybox_image, slow, other, commands=asks)
     outcome = run(bench.outcome(step))
@@ -78,7 +78,7 @@ def test_two_steps_side_by_side_have_services_of_the_same_name_and_do_not_meet(
             name,
             ASKS,
             image=busybox_image,
-            services=(service(busybox_image, f"exec nc -lk -p 5432 -e echo {name}"),),
+            services=(service(busybox_image, f"exec nc -ll -p 5432 -e echo {name}"),),
         )
         for name in ("one", "two")
     ]
@@ -91,7 +91,7 @@ def test_another_step_reaches_no_services_but_its_own(bench: Bench, busybox_imag
     address = "ip -4 addr show eth0 | sed -n 's/.*inet \\([0-9.]*\\).*/\\1/p'"
     serving = service(busybox_image, f"echo at $({address}); {ANSWERS}")
     holder = step_with(busybox_image, serving, commands=("while [ ! -e go ]; do :; done",))
-    own = service(busybox_image, "exec nc -lk -p 5432 -e echo own")
+    own = service(busybox_image, "exec nc -ll -p 5432 -e echo own")
 
     async def work() -> None:
         place = ""
@@ -169,7 +169,7 @@ def test_a_service_that_is_not_ready_in_time_fails_the_step_with_its_last_words(
 def test_one_that_listens_for_itself_alone_is_not_ready(bench: Bench, busybox_image: str) -> None:
     alone = service(
         busybox_image,
-        "exec nc -lk -s 127.0.0.1 -p 5432 -e echo hello",
+        "exec httpd -f -p 127.0.0.1:5432",
         ready=Ready(port=5432, within=1),
     )
     outcome = run(bench.outcome(step_with(busybox_image, alone)))
@@ -268,14 +268,14 @@ def test_a_cancel_takes_the_services_away_whether_or_not_they_were_ready(
 
 def test_each_try_of_a_step_has_fresh_services(bench: Bench, busybox_image: str) -> None:
     counts = service(
-        busybox_image, "touch /tmp/x; exec nc -lk -p 5432 -e sh -c 'ls /tmp; touch /tmp/y'"
+        busybox_image, "touch /tmp/x; exec nc -ll -p 5432 -e sh -c 'ls /tmp; touch /tmp/y'"
     )
     step = step_with(busybox_image, counts, commands=(ASKS, "exit 1"), retries=1)
     outcome = run(bench.outcome(step))
     assert outcome.tries == 2
     text = bench.outputs.text("test.unit")
     assert text.count("x\n$ exit 1\n") == 2
-    assert "y\n" not in text
+    assert "\ny\n" not in text
 
 
 def test_a_step_that_was_left_running_goes_on_with_its_services(

@@ -27,7 +27,7 @@ test:
     services:
       db:
         image: IMAGE
-        args: [sh, -c, "exec nc -lk -p 5432 -e echo hello"]
+        args: [sh, -c, "exec nc -ll -p 5432 -e echo hello"]
         ready: {port: 5432}
     cache: {key: tool, paths: .cache}
     retry: 2
