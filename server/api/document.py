@@ -123,7 +123,9 @@ def _operation(endpoint: Endpoint, schemas: _Schemas) -> Object:
 
 def _responses(endpoint: Endpoint, schemas: _Schemas) -> Object:
     if endpoint.answer is None:
-        content: Object = {endpoint.media: {"schema": {"type": "string"}}}
+        # Bytes have no schema: https://spec.openapis.org/oas/v3.1.1.html#working-with-binary-data
+        text = endpoint.media.startswith("text/")
+        content: Object = {endpoint.media: {"schema": {"type": "string"}} if text else {}}
     else:
         content = {"application/json": {"schema": schemas.answer(endpoint.answer)}}
     good = [endpoint.status, *([206] if "Range" in endpoint.headers else [])]

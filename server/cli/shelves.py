@@ -55,9 +55,7 @@ class FolderShelf:
         if self._folder is None or self._fresh is None:
             return 0
         place = self._folder / self._key
-        if place.is_symlink() or place.is_file():
-            place.unlink()
-        elif place.exists():
+        if place.exists() or place.is_symlink():
             old = Path(tempfile.mkdtemp(prefix=".lading-", dir=self._folder))
             place.rename(old / "old")
             shutil.rmtree(old)

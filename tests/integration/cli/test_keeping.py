@@ -179,9 +179,12 @@ def test_a_restored_database_belongs_to_whom_the_one_before_belonged(
     assert after.st_ino != before.st_ino
 
 
-def test_new_runs_after_a_restore_get_numbers_that_no_output_has(server: LadingProcess) -> None:
+@pytest.mark.parametrize("what", ["logs", "artifacts"])
+def test_new_runs_after_a_restore_get_numbers_that_no_output_has(
+    server: LadingProcess, what: str
+) -> None:
     copy = back_up(server)
-    (server.folder / "data" / "logs" / "41").mkdir(parents=True)
+    (server.folder / "data" / what / "41").mkdir(parents=True)
 
     server.command("restore", str(copy))
 

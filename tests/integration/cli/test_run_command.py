@@ -453,3 +453,47 @@ def test_a_step_at_home_has_its_services_its_cache_and_its_tries(
     assert "cache tool: nothing there yet" in first.stdout
     assert "cache tool: restored" in second.stdout
     assert "kept" in second.stdout
+
+
+KEPT = """\
+    artifacts: {paths: [out/, "*.txt"]}
+    reports: {junit: report.xml}
+"""
+REPORT = (
+    "<testsuite><testcase classname='tests' name='good'/><testcase classname='tests' name='bad'>"
+    "<failure message='1 is not 2'/></testcase></testsuite>"
+)
+
+
+def test_artifacts_are_kept_in_the_folder_that_was_named_and_failed_tests_are_told(
+    home: Home, step: Callable[..., str]
+) -> None:
+    made = step("mkdir out; echo one > out/a; ln -s /etc/passwd out/b; exit 1", more=KEPT)
+    home.pipeline(made)
+    home.write(**{"report.xml": REPORT, "here.txt": "here\n"})
+
+    done = home.run("--artifacts", "kept")
+
+    assert done.returncode == 1
+    kept = home.folder / "kept" / "test.unit"
+    found = {str(path.relative_to(kept)) for path in kept.rglob("*") if not path.is_dir()}
+    assert found == {"out/a", "here.txt"}
+    assert (kept / "out/a").read_text() == "one\n"
+    assert "2 artifacts kept" in done.stdout
+    assert "test.unit: 1 of 2 tests did not pass\n  failed tests::bad\n    1 is not 2\n" in (
+        done.stdout
+    )
+
+
+def test_without_a_folder_artifacts_are_not_kept_and_that_is_told(
+    home: Home, step: Callable[..., str]
+) -> None:
+    home.pipeline(step("mkdir out; echo one > out/a", more=KEPT))
+
+    done = home.run()
+
+    assert done.returncode == 0
+    told = "artifacts of test.unit (out/, *.txt) are not kept: name a folder with --artifacts"
+    assert told in done.stdout
+    assert "[lading] test reports: no file matches report.xml" in done.stdout
+    assert sorted(path.name for path in home.folder.iterdir()) == [".git", ".lading.yml"]

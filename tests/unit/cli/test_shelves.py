@@ -67,6 +67,18 @@ def test_a_link_in_the_step_s_place_is_replaced_and_not_followed(tmp_path: Path)
     assert found(folder) == {"test.unit/a": "1"}
 
 
+def test_a_file_or_a_link_to_nothing_in_the_step_s_place_is_replaced(tmp_path: Path) -> None:
+    place = tmp_path / "test.unit"
+    place.write_text("file")
+    keep(tmp_path, {"a": b"1"})
+    assert found(tmp_path) == {"test.unit/a": "1"}
+
+    place.rename(tmp_path / "old")
+    place.symlink_to(tmp_path / "nowhere")
+    keep(tmp_path, {"a": b"2"})
+    assert found(place) == {"a": "2"}
+
+
 @pytest.mark.parametrize("path", ["../a", "/etc/a", "x/../../a"])
 def test_a_name_that_leaves_the_folder_is_not_written(tmp_path: Path, path: str) -> None:
     keep(tmp_path / "kept", {path: b"x", "fine": b"1"})

@@ -236,11 +236,12 @@ def test_more_bytes_than_may_be_looked_at_stop_it() -> None:
         take(archive, "out/*.txt", bounds=bounds)
 
 
-def test_a_header_that_goes_on_and_on_stops_it() -> None:
+@pytest.mark.parametrize("before", [b"", tarfile.TarInfo("out/first").tobuf()])
+def test_a_header_that_goes_on_and_on_stops_it(before: bytes) -> None:
     entry = tarfile.TarInfo("out/a")
     entry.pax_headers = {"comment": "x" * 5_000_000}
     with pytest.raises(TooMuchError, match="header"):
-        take(entry.tobuf(tarfile.PAX_FORMAT) + bytes(1024))
+        take(before + entry.tobuf(tarfile.PAX_FORMAT) + bytes(1024))
 
 
 def test_an_archive_that_is_cut_off_is_told_apart_from_one_that_ends() -> None:

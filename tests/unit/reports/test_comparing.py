@@ -75,6 +75,12 @@ def test_a_test_that_stands_twice_and_failed_once_has_not_passed() -> None:
     assert [one.since for one in found.failed] == [Since.KNOWN]
 
 
+def test_a_test_that_stands_twice_in_another_attempt_and_failed_once_did_not_pass_there() -> None:
+    other = report(case("a"), case("a", FAILED))
+    (failed,) = compare(report(case("a", FAILED)), attempts=[other]).failed
+    assert not failed.flaky
+
+
 def test_the_slowest_come_first_and_skipped_tests_are_not_among_them() -> None:
     now = report(*(case(str(number), seconds=number) for number in range(5)))
     skipped = report(*now.cases, case("skipped", SKIPPED, seconds=9))
