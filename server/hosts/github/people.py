@@ -26,7 +26,6 @@ def may_write(api: Github, repository: RepositoryRef, person: Person, clock: Clo
     Raises:
         HostError: GitHub did not answer, or does not tell.
     """
-
     if _LOGIN.fullmatch(person.name) is None:  # it is a text of a payload, and goes into a path
         return False
 
