@@ -293,7 +293,9 @@ class _Drive:
                 if self.progress.steps[key].ready_at is None:
                     self._tell(StepReady(step=key, at=self._now()))
         refused = False
-        for key in [key for key in self._ready if not self._ended(key)]:
+        # One that waits for its turn has been begun, and is still ready.
+        begun = self._running.keys()
+        for key in [key for key in self._ready if key not in begun and not self._ended(key)]:
             answer = self._answer(key)
             if answer is None:
                 continue

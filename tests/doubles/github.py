@@ -183,7 +183,7 @@ class GitHubDouble(Double):
         )
         person = self.people.get(name) or int(name.removeprefix("person-"))
         permission = self.permissions.get(person, "read")
-        user = {**told["user"], "id": person, "login": name}
+        user = {**told["user"], "id": person, "login": name, "role_name": permission}
         return JSONResponse(
             {**told, "permission": permission, "role_name": permission, "user": user}
         )

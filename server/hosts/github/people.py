@@ -5,7 +5,7 @@ https://docs.github.com/en/rest/collaborators/collaborators#get-repository-permi
 
 from __future__ import annotations
 
-import urllib.parse
+import re
 from typing import TYPE_CHECKING, Any
 
 from server.clock import Clock
@@ -15,6 +15,7 @@ from server.hosts.port import Person, RepositoryRef
 if TYPE_CHECKING:
     from github import Github
 
+_LOGIN = re.compile(r"[A-Za-z0-9_-]{1,100}(\[bot\])?", re.ASCII)
 _WRITES = ("admin", "write")
 """Finer roles are told by the nearest of four: `maintain` is `write`, `triage` is `read`."""
 
@@ -25,10 +26,11 @@ def may_write(api: Github, repository: RepositoryRef, person: Person, clock: Clo
     Raises:
         HostError: GitHub did not answer, or does not tell.
     """
+    if _LOGIN.fullmatch(person.name) is None:  # it is a text of a payload, and goes into a path
+        return False
 
     def asked() -> Any:  # noqa: ANN401  (any JSON value)
-        name = urllib.parse.quote(person.name, safe="")  # it is a text of a payload
-        path = f"/repos/{repository.full_name}/collaborators/{name}/permission"
+        path = f"/repos/{repository.full_name}/collaborators/{person.name}/permission"
         return api.requester.requestJsonAndCheck("GET", path)[1]
 
     told = translated(asked, repository.full_name, clock)

@@ -70,10 +70,11 @@ def test_a_name_cannot_lead_to_another_place_of_the_api(
     github: tuple[GitHubDouble, GitHubHost, RepositoryRef],
 ) -> None:
     double, host, repository = github
-    double.permissions, double.people = {8: "admin"}, {"x/../person-8": 7}
+    double.permissions, double.people = {7: "admin"}, {}
+    double.requests.clear()
 
-    assert not may_write(host, repository, Person(id="7", name="x/../person-8"))
-    double.people = {}
+    assert not may_write(host, repository, Person(id="7", name="x/../person-7"))
+    assert double.requests == []
 
 
 @pytest.mark.parametrize(

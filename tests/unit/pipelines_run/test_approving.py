@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 
 from pipelines.answers import Answer, Answers
 from pipelines.execution import execute
@@ -20,6 +22,8 @@ class Asking(Walk):
     def __init__(self, plan: Plan, executor: ScriptedExecutor) -> None:
         super().__init__(plan, executor)
         self.answers = Answers()
+        self.may = asyncio.Event()
+        self.may.set()
 
     async def go(self, earlier: Progress | None = None) -> Progress:
         return await execute(
@@ -33,7 +37,18 @@ class Asking(Walk):
             parallel_steps=self.room,
             earlier=earlier,
             answers=self.answers,
+            turn=self.turn,
         )
+
+    @asynccontextmanager
+    async def turn(self, step: Step, given_up: asyncio.Event) -> AsyncIterator[bool]:
+        """Deploys wait until they may, or have given up."""
+        if step.stage is Stage.DEPLOY:
+            either = [asyncio.ensure_future(one.wait()) for one in (self.may, given_up)]
+            await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
+            for one in either:
+                one.cancel()
+        yield not given_up.is_set()
 
 
 def deploy(name: str, *needs: str, after_failure: bool = False) -> Step:
@@ -116,3 +131,34 @@ def test_the_first_answer_to_a_step_counts() -> None:
     answers = Answers({"deploy.live": Answer(refused="declined by ann")})
     answers.give({"deploy.live": Answer()})
     assert answers.to("deploy.live") == Answer(refused="declined by ann")
+
+
+def test_a_step_that_waits_for_its_turn_is_begun_once() -> None:
+    async def work() -> None:
+        plan = plan_of(deploy("live"), commands_step("one"), commands_step("two"))
+        walk = Asking(plan, ScriptedExecutor())
+        walk.may.clear()
+        walk.answers.give({"deploy.live": Answer()})
+        going = asyncio.create_task(walk.go())
+        await walk.until("ended test.one")
+        await walk.until("ended test.two")
+        walk.may.set()
+        assert (await going).state is State.SUCCESS
+        assert walk.executor.calls.count("run deploy.live") == 1
+
+    run(work())
+
+
+def test_a_cancel_ends_a_step_that_waits_for_its_turn() -> None:
+    async def work() -> None:
+        walk = Asking(plan_of(deploy("live")), ScriptedExecutor())
+        walk.may.clear()
+        walk.answers.give({"deploy.live": Answer()})
+        going = asyncio.create_task(walk.go())
+        await walk.until("ready deploy.live")
+        walk.cancelled.set()
+        progress = await going
+        assert progress.steps["deploy.live"].state is State.CANCELLED
+        assert "run deploy.live" not in walk.executor.calls
+
+    run(work())
