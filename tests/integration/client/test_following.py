@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import signal
 import subprocess
+from collections.abc import Iterator
 from typing import IO
 
 import pytest
@@ -44,8 +45,11 @@ class Live:
 
 
 @pytest.fixture
-def live(house: House) -> Live:
-    return Live(house)
+def live(house: House) -> Iterator[Live]:
+    made = Live(house)
+    yield made
+    for writer in made.writers.values():
+        writer.close()
 
 
 def read(stream: IO[bytes] | None, until: bytes) -> bytes:
