@@ -6,7 +6,6 @@ import json
 import signal
 import subprocess
 from collections.abc import Iterator
-from typing import IO
 
 import pytest
 
@@ -17,7 +16,7 @@ from server.client.following import Follower
 from server.logs import LogWriter
 from server.store import runs
 from tests.builders import House
-from tests.integration.client.conftest import Person
+from tests.integration.client.conftest import Person, read
 from tests.parts.answering import answer, answering
 from tests.parts.proxy import Proxy
 
@@ -50,17 +49,6 @@ def live(house: House) -> Iterator[Live]:
     yield made
     for writer in made.writers.values():
         writer.close()
-
-
-def read(stream: IO[bytes] | None, until: bytes) -> bytes:
-    """Output up to and with some bytes."""
-    assert stream is not None
-    data = b""
-    while until not in data:
-        piece = stream.read1(65536)  # type: ignore[attr-defined] # buffered, as Popen makes it
-        assert piece, (data[-500:], until)
-        data += piece
-    return data
 
 
 def ended(process: subprocess.Popen[bytes]) -> tuple[bytes, bytes, int]:
