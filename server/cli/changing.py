@@ -8,7 +8,8 @@ from collections.abc import Sequence
 from server.cli import watching
 from server.cli.errors import UsageError
 from server.cli.listing import as_json
-from server.cli.terminal import inert, tolerant
+from server.cli.tables import one_line
+from server.cli.terminal import tolerant
 from server.cli.watching import Ending, tell
 from server.client.answers import Attempt, Decision, StartedRun
 from server.client.connection import Server
@@ -132,4 +133,4 @@ def _problems(one: StartedRun) -> None:
 
 def _print(line: str) -> None:
     tolerant(sys.stdout)
-    print(inert(line), flush=True)
+    print(one_line(line), flush=True)

@@ -10,8 +10,8 @@ from urllib.parse import quote
 
 from pipelines.durations import format_duration
 from server.cli.errors import UsageError
-from server.cli.tables import ago, coloured, cut, span, table
-from server.cli.terminal import Paint, inert, paint_for, tolerant
+from server.cli.tables import ago, coloured, cut, one_line, span, table
+from server.cli.terminal import Paint, paint_for, tolerant
 from server.client.answers import STATES, Queue, Run, RunBrief, Runs, Schedules, Step
 from server.client.connection import Server
 from server.client.errors import RefusedError
@@ -109,8 +109,8 @@ def show(server: Server, number: int, *, programs: bool) -> Iterator[str]:
         yield from table(head, [_step(step) for step in run.steps], paint, state=1)
     for image in run.images:
         yield ""
-        yield f"pushed {inert(image.reference)}"
-        yield f"    as {inert(', '.join(image.tags))}"
+        yield f"pushed {one_line(image.reference)}"
+        yield f"    as {one_line(', '.join(image.tags))}"
     for step in run.steps:
         if step.state in _BAD and step.started_at is not None:
             yield from _last_lines(server, run, step, paint)
@@ -119,7 +119,7 @@ def show(server: Server, number: int, *, programs: bool) -> Iterator[str]:
 def _headline(run: Run, paint: Paint) -> Iterator[str]:
     name = paint.bold(f"run {run.id}")
     what = f"{run.repository.name} {run.pipeline}, {run.event} {place(run)}"
-    yield f"{name}  {coloured(run.state, paint)(run.state)}  {inert(what)}"
+    yield f"{name}  {coloured(run.state, paint)(run.state)}  {one_line(what)}"
     if run.title:
         yield f"  {cut(run.title, 200)}{f' ({cut(run.actor)})' if run.actor else ''}"
     sentence = run.sentence or run.waits_for or ""
@@ -127,21 +127,23 @@ def _headline(run: Run, paint: Paint) -> Iterator[str]:
     if attempt is not None and attempt.cancelled_at and not attempt.ended:
         sentence = f"is being stopped, asked by {attempt.cancelled_by or 'a newer run'}"
     if sentence:
-        yield f"  {inert(sentence)}"
+        yield f"  {one_line(sentence)}"
     again = (
-        f", attempt {run.attempt} ({inert(attempt.reason)})" if attempt and run.attempt > 1 else ""
+        f", attempt {run.attempt} ({one_line(attempt.reason)})"
+        if attempt and run.attempt > 1
+        else ""
     )
     took = span(run.started_at, run.ended_at)
     yield f"  {run.created_at:%Y-%m-%d %H:%M:%S} UTC{f', {took}' if took else ''}{again}"
-    yield f"  {inert(run.page)}"
+    yield f"  {one_line(run.page)}"
 
 
 def _problems(run: Run) -> Iterator[str]:
     for problem in run.definition.problems:
         at = ":".join(str(part) for part in (problem.file, problem.line) if part is not None)
-        yield f"  {inert(at)}: {inert(problem.message)} ({inert(problem.code)})"
+        yield f"  {one_line(at)}: {one_line(problem.message)} ({one_line(problem.code)})"
         if problem.hint:
-            yield f"    hint: {inert(problem.hint)}"
+            yield f"    hint: {one_line(problem.hint)}"
 
 
 def _step(step: Step) -> tuple[str, ...]:
@@ -156,7 +158,7 @@ def _last_lines(server: Server, run: Run, step: Step, paint: Paint) -> Iterator[
     try:
         data = server.tail(path, _LAST_BYTES)
     except RefusedError as error:  # removed for its age
-        yield f"\n{paint.bold(inert(step.key))}: {inert(str(error))}"
+        yield f"\n{paint.bold(one_line(step.key))}: {one_line(str(error))}"
         return
     lines = data.decode(errors="replace").splitlines()
     if len(data) == _LAST_BYTES:
@@ -165,9 +167,9 @@ def _last_lines(server: Server, run: Run, step: Step, paint: Paint) -> Iterator[
     if not shown:
         return
     yield ""
-    yield paint.bold(f"the last lines of {inert(step.key)}")
-    yield from (f"  {inert(line)}" for line in shown)
-    yield paint.dim(f"  all of it: lading logs {run.id} {inert(step.key)}")
+    yield paint.bold(f"the last lines of {one_line(step.key)}")
+    yield from (f"  {one_line(line)}" for line in shown)
+    yield paint.dim(f"  all of it: lading logs {run.id} {one_line(step.key)}")
 
 
 def queue(server: Server, *, limit: int, programs: bool) -> Iterator[str]:

@@ -28,7 +28,7 @@ def table(
         paint: The colours.
         state: The column that holds a state, which has its colour.
     """
-    cells = [[cut(cell) for cell in row[:-1]] + [inert(row[-1])] for row in rows]
+    cells = [[cut(cell) for cell in row[:-1]] + [one_line(row[-1])] for row in rows]
     room = [
         max(width(line[column]) for line in [list(head), *cells]) for column in range(len(head) - 1)
     ]
@@ -61,8 +61,13 @@ def coloured(state: str, paint: Paint) -> Callable[[str], str]:
 
 def cut(text: str, most: int = LONGEST) -> str:
     """A text of strangers in one line, and not longer than that."""
-    line = inert(text)
+    line = one_line(text)
     return line if len(line) <= most else line[: most - 1] + "…"
+
+
+def one_line(text: str) -> str:
+    """A text of strangers in one line, without anything that a terminal would obey."""
+    return inert(text.replace("\n", " "))
 
 
 def ago(at: datetime, now: datetime) -> str:

@@ -12,8 +12,8 @@ from enum import IntEnum
 from typing import BinaryIO
 
 from server.cli.console import OBEYED
-from server.cli.tables import coloured, cut, span
-from server.cli.terminal import RESET, Paint, inert, is_terminal, paint_for, tolerant
+from server.cli.tables import coloured, cut, one_line, span
+from server.cli.terminal import RESET, Paint, is_terminal, paint_for, tolerant
 from server.client.answers import Run, Step
 from server.client.connection import Server
 from server.client.following import POLL, Follower
@@ -93,7 +93,7 @@ def _tamed(data: bytes) -> bytes:
 def tell(text: str) -> None:
     """A sentence beside the output."""
     tolerant(sys.stderr)
-    print(f"lading: {inert(text)}", file=sys.stderr, flush=True)
+    print(f"lading: {one_line(text)}", file=sys.stderr, flush=True)
 
 
 @contextlib.contextmanager
@@ -230,7 +230,7 @@ class _Watch:
         self._out.line(coloured(now.state, self._paint)(_told(now)))
 
     def _head(self, step: Step) -> None:
-        self._out.line(self._paint.bold(f"--- {inert(step.key)} ---"))
+        self._out.line(self._paint.bold(f"--- {one_line(step.key)} ---"))
 
     def _over(self, run: Run) -> bool:
         return next(one.ended for one in run.attempts if one.number == self._attempt)
@@ -257,6 +257,6 @@ def _told(step: Step) -> str:
     took = span(step.started_at, step.ended_at)
     why = "" if step.outcome is None else step.outcome.message
     if step.carried_from is not None:
-        return f"{inert(step.key)}: carried over from attempt {step.carried_from}"
-    told = f"{inert(step.key)}: {step.state}{f' after {took}' if took else ''}"
+        return f"{one_line(step.key)}: carried over from attempt {step.carried_from}"
+    told = f"{one_line(step.key)}: {step.state}{f' after {took}' if took else ''}"
     return told + (f": {cut(why, 300)}" if why else "")

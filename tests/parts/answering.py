@@ -34,10 +34,11 @@ class Answering:
                 self._serve(client)
 
     def _serve(self, client: socket.socket) -> None:
-        with client:
-            client.settimeout(10)
-            if self._context is not None:
+        client.settimeout(10)
+        if self._context is not None:
+            with client:
                 client = self._context.wrap_socket(client, server_side=True)
+        with client:
             data = b""
             while b"\r\n\r\n" not in data:
                 more = client.recv(65536)

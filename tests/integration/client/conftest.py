@@ -9,7 +9,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import pytest
 from starlette.applications import Starlette
@@ -72,6 +72,17 @@ class Person:
         done = self.lading(*arguments, "--json")
         assert done.returncode == 0, done.stderr
         return json.loads(done.stdout)
+
+
+def read(stream: IO[bytes] | None, until: bytes) -> bytes:
+    """Output up to and with some bytes."""
+    assert stream is not None
+    data = b""
+    while until not in data:
+        piece = stream.read1(65536)  # type: ignore[attr-defined] # buffered, as Popen makes it
+        assert piece, (data[-500:], until)
+        data += piece
+    return data
 
 
 @pytest.fixture

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import signal
 import subprocess
-from typing import IO
+from collections.abc import Iterator
 
 import pytest
 
@@ -16,7 +16,7 @@ from server.client.following import Follower
 from server.logs import LogWriter
 from server.store import runs
 from tests.builders import House
-from tests.integration.client.conftest import Person
+from tests.integration.client.conftest import Person, read
 from tests.parts.answering import answer, answering
 from tests.parts.proxy import Proxy
 
@@ -44,19 +44,11 @@ class Live:
 
 
 @pytest.fixture
-def live(house: House) -> Live:
-    return Live(house)
-
-
-def read(stream: IO[bytes] | None, until: bytes) -> bytes:
-    """Output up to and with some bytes."""
-    assert stream is not None
-    data = b""
-    while until not in data:
-        piece = stream.read1(65536)  # type: ignore[attr-defined] # buffered, as Popen makes it
-        assert piece, (data[-500:], until)
-        data += piece
-    return data
+def live(house: House) -> Iterator[Live]:
+    made = Live(house)
+    yield made
+    for writer in made.writers.values():
+        writer.close()
 
 
 def ended(process: subprocess.Popen[bytes]) -> tuple[bytes, bytes, int]:
