@@ -26,11 +26,11 @@ from pipelines.engine.containers import Attempt, Limits
 from pipelines.engine.executor import EngineExecutor
 from pipelines.engine.interruption import Patience
 from pipelines.engine.leftovers import find_leftovers, remove_leftovers
+from pipelines.executor import Executor
 from pipelines.plan import Plan
 from pipelines.planning import PlanDefaults
 from pipelines.problems import ExecutorUnavailableError, LadingError
 from pipelines.redaction import StepSecrets
-from pipelines.registries.logins import Login
 from pipelines.source import Source
 from server import api, clock, logging, schedules, ui
 from server.actions import Actions
@@ -48,6 +48,8 @@ from server.mirrors import MirrorKey, Mirrors
 from server.notices import Board
 from server.operations import Operations
 from server.recovery import Heads, Lists
+from server.registries import Registries
+from server.releases import Holding, Releases
 from server.reporting import Reporting
 from server.secrets import Secrets, refuse_lost_keys
 from server.store import Database, deliveries, pauses, repositories, runs, soundness
@@ -112,6 +114,16 @@ class Lading:
             again=self._engine_is_back,
         )
         self.secrets = Secrets(database=self.database, vault=vault, clock=clock.now)
+        self.registries = Registries(
+            database=self.database,
+            vault=vault,
+            clock=clock.now,
+            settings=settings.registries,
+            private=settings.network.private,
+        )
+        self.releases = Releases(
+            database=self.database, registries=self.registries, clock=clock.now
+        )
         self.worker = self._worker()
         self.intake = Intake(
             hosts=self.hosts,
@@ -202,7 +214,7 @@ class Lading:
             parallel_steps=worker.parallel_steps,
             grace=worker.grace,
             make_executor=self._executor,
-            secrets=self.secrets.of,
+            secrets=self._secrets_of,
             remove_leftovers=self._remove_leftovers,
             tell=self.reporting.notify,
             run_url=self.run_url,
@@ -215,9 +227,9 @@ class Lading:
 
     def _executor(
         self, *, run: RunRow, attempt: int, plan: Plan, source: Source, secrets: StepSecrets
-    ) -> EngineExecutor:
+    ) -> Executor:
         worker = self.settings.worker
-        return EngineExecutor(
+        executor = EngineExecutor(
             engine=self.engine,
             attempt=Attempt(
                 run=str(run.id), attempt=attempt, repository=run.full_name, server=self.server_id
@@ -231,16 +243,15 @@ class Lading:
                 log=worker.log_limit,
             ),
             secrets=secrets,
-            logins={} if run.event.from_fork else self._logins(),
+            logins={} if run.event.from_fork else self.registries.logins,
             patience=Patience(silence=self.settings.engine.patience),
         )
+        return Holding(executor, paused=self.releases.paused)
 
-    def _logins(self) -> dict[str, Login]:
-        """Registry logins by host; runs for a fork's pull request get none of them."""
-        return {
-            host: Login(username=login.username, password=login.password.get_secret_value())
-            for host, login in self.settings.registries.items()
-        }
+    async def _secrets_of(self, run: RunRow, plan: Plan) -> StepSecrets:
+        """What the steps get; registry logins are made ready on the way."""
+        await self.registries.refresh()
+        return await self.secrets.of(run, plan)
 
     async def _remove_leftovers(self) -> None:
         """Remove what attempts that are over left on the engine: it was away, or we were."""
@@ -309,6 +320,8 @@ class Lading:
                         base_url=self.url,
                         stopping=self.stopping,
                         operations=self.operations,
+                        registries=self.registries,
+                        releases=self.releases,
                     ),
                 ),
                 *operations_routes(self.metrics, self.operations),
@@ -321,6 +334,7 @@ class Lading:
                     public=self.settings.server.public,
                     stopping=self.stopping,
                     operations=self.operations,
+                    releases=self.releases,
                 ),
             ],
             lifespan=self._lifespan,
@@ -343,6 +357,8 @@ class Lading:
             "leftovers": (schedules.every_minute(), self._remove_leftovers),
             "mirrors": (schedules.every_night(), self._maintain_mirrors),
             **self.upkeep.jobs(),
+            "registries": (schedules.every_minute(), self.registries.refresh),
+            "moves": (schedules.every_minute(), self.releases.settle),
             "schedules": (schedules.every_few_seconds(), self.timetable.look),
             "missed deliveries": (schedules.now_and_every(minutes=1), self.lists.look),
             "new repositories": (schedules.every_minute(), self.heads.meet),
@@ -356,6 +372,8 @@ class Lading:
         finally:
             await self.hand_over()
             await asyncio.wait({counting}, timeout=STREAM_SECONDS)
+            self.releases.close()
+            self.registries.close()
             self.engine.close()
             self.database.close()
 

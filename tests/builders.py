@@ -37,6 +37,8 @@ from server.hosts.port import RepositoryRef, StatusState
 from server.logs import LogStore
 from server.notices import Board
 from server.operations import Operations
+from server.registries import Registries
+from server.releases import Releases
 from server.store import Database, deliveries, images, repositories, runs, statuses, tokens
 from server.store.database import sqlite_url
 from server.store.migrations import run as upgrade
@@ -50,6 +52,7 @@ from server.store.rows import (
     RepositoryRow,
     RunRow,
 )
+from server.vault import Vault
 
 NOW = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
 SHA = "0123456789abcdef0123456789abcdef01234567"
@@ -205,6 +208,16 @@ class House:
             data=folder,
             clock=self.clock,
         )
+        self.registries = Registries(
+            database=self.database,
+            vault=Vault(folder / "secrets.key"),
+            clock=self.clock,
+            settings={},
+            private=("127.0.0.0/8",),
+        )
+        self.releases = Releases(
+            database=self.database, registries=self.registries, clock=self.clock
+        )
         self.interrupted: list[tuple[int, int]] = []
         self.woken = 0
         self.actions = Actions(
@@ -219,6 +232,8 @@ class House:
 
     def close(self) -> None:
         """Let go of the database."""
+        self.releases.close()
+        self.registries.close()
         self.database.close()
 
     def token(self, name: str = "ada", *, expires_at: datetime | None = None) -> str:

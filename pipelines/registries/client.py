@@ -5,6 +5,7 @@ https://github.com/opencontainers/distribution-spec/blob/main/spec.md
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
@@ -61,6 +62,7 @@ class RegistryClient:
         self._insecure = insecure
         self._transport = Transport(insecure=insecure, guard=guard)
         self._renew = renew
+        self._lock = threading.Lock()
         self._base: str | None = None
         self._challenged: Answer | None = None
         """The 401 that the first question was answered with."""
@@ -145,13 +147,15 @@ class RegistryClient:
         Raises:
             RegistryError: It cannot be reached, or refuses to say who may ask.
         """
-        if self._base is None:
-            self._base = self.ping()
-        url = self._address(what, path)
         key = f"{action} {also}".strip()
+        with self._lock:
+            # Of several that ask at once as the first, one finds out how.
+            if self._base is None:
+                self._base = self.ping()
+            if key not in self._authorizations and self._challenged and self._login:
+                self._authorize(what, self._challenged, key)
+        url = self._address(what, path)
         question = _Question(method, url, dict(headers or {}), parameters, data, key, what)
-        if key not in self._authorizations and self._challenged and self._login:
-            self._authorize(what, self._challenged, key)
         answer = self._once(question)
         if answer.status == _UNAUTHORIZED:
             # None was sent yet, or a token that is too old.
@@ -256,6 +260,8 @@ class RegistryClient:
         """The error for an answer that is not what was hoped for."""
         if answer.status in (_UNAUTHORIZED, _FORBIDDEN):
             return self.error(what, Refusal.DENIED, answer.reason)
+        if answer.status == _NOT_FOUND:
+            return self.error(what, Refusal.NOT_FOUND, answer.reason)
         if answer.status == _TOO_MANY or answer.status >= _FAULTS:
             return self.error(what, Refusal.UNAVAILABLE, answer.reason, _retry_after(answer))
         return self.error(what, Refusal.OTHER, answer.reason)

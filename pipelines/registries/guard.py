@@ -10,7 +10,6 @@ from __future__ import annotations
 import ipaddress
 import socket
 from collections.abc import Iterable
-from functools import partial
 from typing import Any
 
 import urllib3
@@ -67,8 +66,8 @@ class Guard:
     def watch(self, manager: urllib3.PoolManager) -> None:
         """Have a manager's own connections go where the guard lets them."""
         manager.pool_classes_by_scheme = {
-            "http": partial(_pool, HTTPConnectionPool, _Plain, self),
-            "https": partial(_pool, HTTPSConnectionPool, _Secure, self),
+            "http": _pools(HTTPConnectionPool, _Plain, self),
+            "https": _pools(HTTPSConnectionPool, _Secure, self),
         }
 
     def connect(self, host: str, port: int, timeout: float | None) -> socket.socket:
@@ -127,13 +126,8 @@ def _connected(connection: HTTPConnection, guard: Guard) -> socket.socket:
         raise urllib3.exceptions.NewConnectionError(connection, str(error)) from error
 
 
-def _pool(
-    kind: type[HTTPConnectionPool],
-    connection: type[HTTPConnection],
-    guard: Guard,
-    *args: Any,
-    **kwargs: Any,  # noqa: ANN401, E501 - urllib3's own
-) -> HTTPConnectionPool:
-    pool = kind(*args, **kwargs)
-    pool.ConnectionCls = type(connection.__name__, (connection,), {"guard": guard})
-    return pool
+def _pools(
+    pool: type[HTTPConnectionPool], connection: type[HTTPConnection], guard: Guard
+) -> type[HTTPConnectionPool]:
+    guarded = type(connection.__name__, (connection,), {"guard": guard})
+    return type(pool.__name__, (pool,), {"ConnectionCls": guarded})

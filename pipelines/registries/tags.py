@@ -14,7 +14,7 @@ from urllib.parse import quote, urlsplit
 from pipelines.registries.client import DELETE, PUSH, RegistryClient
 from pipelines.registries.contents import DIGEST, Part, PartKind, UnreadableError, read_parts
 from pipelines.registries.manifests import ACCEPTED
-from pipelines.registries.refusals import Refusal, RegistryError
+from pipelines.registries.refusals import Refusal
 from pipelines.registries.transport import Answer
 from pipelines.values import Value
 

@@ -27,6 +27,7 @@ _PATH_PARAMETERS: dict[str, Object] = {
     "attempt": {"schema": {"type": "integer", "minimum": 1}, "description": "From 1."},
     "key": {"schema": {"type": "string"}, "description": "A step's key: `test.unit`."},
     "delivery": {"schema": {"type": "string"}, "description": "Id of a delivery."},
+    "registry": {"schema": {"type": "string"}, "description": "A registry's host: `ghcr.io`."},
 }
 
 

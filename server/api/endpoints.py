@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TypeVar
-from urllib.parse import urlencode
-
-from pydantic import BaseModel
 from starlette.responses import Response
 
 from pipelines.progress import State
-from server.api import models, operations, views
+from server.api import models, operations, registries, releases, views
+from server.api.answers import json_answer as _json
+from server.api.answers import page as _page
 from server.api.output import StepOutput
 from server.api.problems import ApiError
 from server.api.routing import Api, Asked, Endpoint
@@ -22,8 +19,6 @@ from server.store import repositories as repository_verbs
 from server.store import runs as run_verbs
 from server.store import statuses as status_verbs
 from server.store.rows import RunRow, StepRow
-
-T = TypeVar("T")
 
 
 async def list_runs(api: Api, asked: Asked) -> Response:
@@ -240,30 +235,6 @@ async def _refuse_removed(api: Api, run: int, attempt: int) -> None:
             )
 
 
-def _page(api: Api, asked: Asked, rows: Sequence[T], limit: int) -> tuple[Sequence[T], str | None]:
-    """The rows to show of one more than asked for, and where the rest is."""
-    if len(rows) <= limit:
-        return rows, None
-    shown = rows[:limit]
-    query = dict(asked.request.query_params)
-    query["before"] = str(getattr(shown[-1], "id"))  # noqa: B009 - rows share no base with an id
-    path = asked.request.url.path.rpartition("/")[2]
-    return shown, f"{api.links.api}/{path}?{urlencode(query)}"
-
-
-def _json(
-    answer: BaseModel,
-    *,
-    status: int = 200,
-    link: str | None = None,
-    headers: dict[str, str] | None = None,
-) -> Response:
-    more = {"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff", **(headers or {})}
-    if link is not None:
-        more["Link"] = f'<{link}>; rel="next"'
-    return Response(answer.model_dump_json(), status, more, "application/json")
-
-
 _STATES = ", ".join(State)
 _LOG_HEADERS = {"Range": "Bytes of the output: `bytes=0-99`, `bytes=100-`, `bytes=-100`."}
 
@@ -420,4 +391,6 @@ ENDPOINTS: tuple[Endpoint, ...] = (
         handler=list_pauses,
         answer=models.Page[models.Pause],
     ),
+    *registries.ENDPOINTS,
+    *releases.ENDPOINTS,
 )

@@ -14,7 +14,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import BaseRoute, Route
 from starlette.types import Receive, Scope, Send
 
-from server.actions import Actions, ConflictError, InputsError, NotFoundError
+from server.actions import Actions, AwayError, ConflictError, InputsError, NotFoundError
 from server.api import models
 from server.api.problems import ApiError, invalid
 from server.api.views import Links
@@ -22,6 +22,8 @@ from server.auth import Gate, Need, NotPermittedError
 from server.clock import Clock
 from server.logs import LogStore
 from server.operations import Operations
+from server.registries import Registries
+from server.releases import Releases
 from server.store import Database, DatabaseBusyError
 
 M = TypeVar("M", bound=BaseModel)
@@ -41,6 +43,8 @@ class Api:
     links: Links
     stopping: asyncio.Event
     operations: Operations
+    registries: Registries
+    releases: Releases
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -118,6 +122,8 @@ def routes(
     base_url: str,
     stopping: asyncio.Event,
     operations: Operations,
+    registries: Registries,
+    releases: Releases,
 ) -> list[BaseRoute]:
     """The API's routes, for mounting at `/api/v1`.
 
@@ -135,6 +141,8 @@ def routes(
         links=Links(base_url=base_url),
         stopping=stopping,
         operations=operations,
+        registries=registries,
+        releases=releases,
     )
     gate = Gate(database=database, clock=clock)
     described = document(ENDPOINTS, base_url=base_url)
@@ -192,7 +200,13 @@ class _Resource:
         except NotFoundError as error:
             raise ApiError(404, str(error)) from error
         except InputsError as error:
-            raise ApiError(422, str(error), parameter="inputs") from error
+            raise ApiError(
+                422,
+                str(error),
+                parameter="inputs" if endpoint and endpoint.path == "/runs" else None,
+            ) from error
+        except AwayError as error:
+            raise ApiError(503, str(error), headers={"Retry-After": "30"}) from error
         except ConflictError as error:
             raise ApiError(409, str(error)) from error
         except DatabaseBusyError as error:

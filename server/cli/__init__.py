@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from server.cli import writing
+from server.cli import shipping, writing
 from server.version import VERSION
 
 app = typer.Typer(
@@ -30,6 +30,7 @@ app.add_typer(hook_app, name="hook", no_args_is_help=True)
 app.add_typer(secret_app, name="secret", no_args_is_help=True)
 
 writing.add_to(app)
+shipping.add_to(app)
 
 Config = Annotated[
     Path | None,

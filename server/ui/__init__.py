@@ -10,8 +10,10 @@ from server.actions import Actions
 from server.clock import Clock
 from server.logs import LogStore
 from server.operations import Operations
+from server.releases import Releases
 from server.store import Database
 from server.ui.deliveries import DeliveryPages
+from server.ui.images import ImagePages
 from server.ui.operations import OperationPages
 from server.ui.runs import RunPages
 from server.ui.signing_in import SigningIn
@@ -30,6 +32,7 @@ def routes(
     public: bool,
     stopping: asyncio.Event,
     operations: Operations,
+    releases: Releases,
 ) -> list[BaseRoute]:
     """The pages' routes; the last one takes every address that is left, so they come last.
 
@@ -45,12 +48,14 @@ def routes(
         public=public,
         stopping=stopping,
         operations=operations,
+        releases=releases,
     )
     return [
         site.assets.route(),
         *SigningIn(site).routes(),
         *RunPages(site).routes(),
         *DeliveryPages(site).routes(),
+        *ImagePages(site).routes(),
         *OperationPages(site).routes(),
         Rest(site),
     ]

@@ -17,11 +17,12 @@ from starlette.types import Receive, Scope, Send
 
 from pipelines.problems import LadingError
 from pipelines.progress import State
-from server.actions import Actions, ConflictError, InputsError, NotFoundError
+from server.actions import Actions, AwayError, ConflictError, InputsError, NotFoundError
 from server.auth import Gate, Grant, Need, NotPermittedError
 from server.clock import Clock
 from server.logs import LogStore
 from server.operations import Operations
+from server.releases import Releases
 from server.store import Database, DatabaseBusyError
 from server.store import pauses as pause_verbs
 from server.store.rows import PauseRow
@@ -50,6 +51,7 @@ _STATUSES: tuple[tuple[type[LadingError], int], ...] = (
     (NotPermittedError, 401),
     (ForeignOriginError, 403),
     (FormError, 400),
+    (AwayError, 503),
     (DatabaseBusyError, 503),
 )
 
@@ -101,6 +103,7 @@ class Site:
         public: bool,
         stopping: asyncio.Event,
         operations: Operations,
+        releases: Releases,
     ) -> None:
         self.database = database
         self.logs = logs
@@ -110,6 +113,7 @@ class Site:
         self.public = public
         self.stopping = stopping
         self.operations = operations
+        self.releases = releases
         self.gate = Gate(database=database, clock=clock)
         self.assets = Assets()
         self._templates = _environment(self.assets, clock)

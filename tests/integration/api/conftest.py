@@ -33,6 +33,8 @@ def app(house: House) -> Starlette:
         base_url=BASE,
         stopping=house.stopping,
         operations=house.operations,
+        registries=house.registries,
+        releases=house.releases,
     )
     return Starlette(routes=[Mount("/api/v1", routes=routes)])
 

@@ -35,6 +35,7 @@ def make_app(house: House) -> MakeApp:
             public=public,
             stopping=house.stopping,
             operations=house.operations,
+            releases=house.releases,
         )
         return Starlette(routes=routes)
 

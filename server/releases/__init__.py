@@ -1,0 +1,7 @@
+"""Image versions, channels, promotion and rollback; every move leaves a row that stays."""
+
+from server.releases.choosing import Version, earlier
+from server.releases.holding import Holding
+from server.releases.releases import Look, Releases
+
+__all__ = ["Holding", "Look", "Releases", "Version", "earlier"]
