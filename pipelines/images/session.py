@@ -47,8 +47,7 @@ class ImageSession:
         return host, next((self.logins[name] for name in names if name in self.logins), None)
 
     async def mended(self, repository: str, error: RegistryError) -> bool:
-        """Whether what a registry refused is worth another try: with a login that was renewed, or
-        into a repository that was made.
+        """Whether a login was renewed, or a repository made, so that another try may go well.
 
         Raises:
             StoppedError: The step was asked to stop.

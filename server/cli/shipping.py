@@ -30,13 +30,10 @@ Why = Annotated[str, typer.Option(metavar="TEXT", help="Stands in the records.")
 def add_to(app: typer.Typer) -> None:
     """Put these commands into the command line."""
     registry = typer.Typer(help="Registries and their logins.")
-    for name, command in (
-        ("add", registry_add),
-        ("list", registry_list),
-        ("test", registry_test),
-        ("remove", registry_remove),
-    ):
-        registry.command(name)(command)
+    registry.command("add")(registry_add)
+    registry.command("list")(registry_list)
+    registry.command("test")(registry_test)
+    registry.command("remove")(registry_remove)
     channel = typer.Typer(help="Channels: the moving tags that people deploy from.")
     channel.command("resume")(channel_resume)
     app.add_typer(registry, name="registry", no_args_is_help=True)
