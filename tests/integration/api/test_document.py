@@ -74,7 +74,7 @@ def test_no_model_of_parameters_is_left_among_the_bodies(stranger: TestClient) -
 
 @pytest.mark.parametrize("path", [endpoint.path for endpoint in ENDPOINTS])
 def test_every_endpoint_wants_a_token(stranger: TestClient, path: str) -> None:
-    address = path.format(run=1, attempt=1, key="test.unit", delivery="x")
+    address = path.format(run=1, attempt=1, key="test.unit", delivery="x", registry="x")
     for method in ("GET", "POST", "PUT", "DELETE", "PATCH", "HEAD"):
         response = stranger.request(method, address)
 
@@ -99,6 +99,9 @@ def test_answers_are_as_described(house: House, client: TestClient, openapi: Ope
         "deliveries",
         f"deliveries/{delivery.id}",
         "images",
+        "registries",
+        "channels",
+        "moves",
         "repositories",
         "operations",
     ):

@@ -373,7 +373,7 @@ def test_a_push_of_latest_makes_the_channel_and_moves_it_with_its_run(port: Port
     assert (newest.kind, newest.by) == (MoveKind.PUSH, f"run {newest.run}")
 
 
-class Output_:
+class Kept:
     """Keeps what is written."""
 
     full = False
@@ -410,7 +410,7 @@ def test_a_push_leaves_a_channel_that_was_rolled_back_where_it_is(
     port.push("old", "old", "latest")
     port.push("new", "new", "latest")
     port.rollback("latest")
-    executor, output = Pushing(), Output_()
+    executor, output = Pushing(), Kept()
     work = PushWork(image=BuiltImageRef(build="build.web"), repository=port.image, tags=tags)
     step = Step(stage=Stage.PUSH, name="web", timeout=60, work=work)
 
