@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Literal, TypeVar
 
-from pydantic import AfterValidator, Field, SecretStr
+from pydantic import AfterValidator, BeforeValidator, Field, SecretStr
 
 from server.config.fields import (
     KEY_EXAMPLE,
@@ -30,6 +30,15 @@ def _network(value: str) -> str:
     except ValueError as error:
         raise fault(f"is no network ({error})", "write it like `10.20.0.0/16`") from None
     return value
+
+
+def _split(value: object) -> object:
+    """The environment has no lists: `10.0.0.0/8, 192.168.0.0/16`."""
+    return (
+        [part.strip() for part in value.split(",") if part.strip()]
+        if isinstance(value, str)
+        else value
+    )
 
 
 _MIB = 2**20
@@ -178,12 +187,14 @@ class RetentionSettings(Section):
 class NetworkSettings(Section):
     """Where Lading itself may connect to when somebody names an address through the API."""
 
-    private: list[Annotated[str, AfterValidator(_network)]] = Field(
-        default=[],
-        description="Private networks in which registries added through the API may lie; public "
-        "addresses always may, those of the link (169.254.0.0/16) never. What this file or the "
-        "command line names is not held to it.",
-        examples=[["10.20.0.0/16"]],
+    private: Annotated[list[Annotated[str, AfterValidator(_network)]], BeforeValidator(_split)] = (
+        Field(
+            default=[],
+            description="Private networks in which registries added through the API may lie; "
+            "public addresses always may, those of the link (169.254.0.0/16) never. What this file "
+            "or the command line names is not held to it.",
+            examples=[["10.20.0.0/16"]],
+        )
     )
 
 
