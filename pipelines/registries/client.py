@@ -184,11 +184,12 @@ class RegistryClient:
         base = self._base or ""
         if not path.startswith(("http://", "https://", "/")):
             return f"{base}{self._repository.path}/{path}"
-        url = urljoin(base, path)
-        if urlsplit(url)[:2] != urlsplit(base)[:2]:
-            message = f"go to {urlsplit(url).netloc}: but no login goes there from {base}"
+        here, there = urlsplit(base), urlsplit(urljoin(base, path))
+        if there.netloc != here.netloc:
+            message = f"go to {there.netloc}: but no login goes there from {base}"
             raise self.error(what, Refusal.OTHER, message)
-        return url
+        # A registry behind a proxy may not know that it was reached by TLS.
+        return there._replace(scheme=here.scheme).geturl()
 
     def _first(self) -> Answer:
         """The challenge of a registry that refuses with a 403 what it knows too well."""

@@ -5,6 +5,7 @@ https://github.com/opencontainers/distribution-spec/blob/main/spec.md
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import re
 from collections.abc import Iterable, Sequence
@@ -14,7 +15,7 @@ from urllib.parse import quote, urlsplit
 from pipelines.registries.client import DELETE, PUSH, RegistryClient
 from pipelines.registries.contents import DIGEST, Part, PartKind, UnreadableError, read_parts
 from pipelines.registries.manifests import ACCEPTED
-from pipelines.registries.refusals import Refusal
+from pipelines.registries.refusals import Refusal, RegistryError
 from pipelines.registries.transport import Answer
 from pipelines.values import Value
 
@@ -221,10 +222,14 @@ def copy(source: RegistryClient, target: RegistryClient, digest: str, tag: str) 
     """The image under that digest into another repository of the registry, without its bytes.
 
     Raises:
-        RegistryError: It is not there, or the registry does not hand blobs on (mount).
+        RegistryError: It is not there, or the registry does not hand blobs on (mount), or the tag
+            is one that is written once and leads to something else.
     """
     fetched = fetch(source, digest)
     what = f"copy of {_named(source, digest)} to {target.repository}"
+    if is_write_once(tag) and digest_of(target, tag) not in (None, digest):
+        message = f"{tag} leads to something else there, and is written once: choose another tag"
+        raise target.error(what, Refusal.OTHER, message)
     if fetched is None:
         raise target.error(what, Refusal.NOT_FOUND, "no such manifest")
     _copy_below(source, target, fetched, what)
@@ -295,8 +300,9 @@ def check_push(client: RegistryClient) -> None:
 def _give_up_upload(client: RegistryClient, answer: Answer, what: str) -> None:
     """Registries that cannot be told so forget it by themselves, within a day or a week."""
     place = answer.headers.get("Location")
-    if place:
-        client.ask("DELETE", _within(answer.url, place), what, action=PUSH)
+    with contextlib.suppress(RegistryError):
+        if place:
+            client.ask("DELETE", _within(answer.url, place), what, action=PUSH)
 
 
 def sizes(parts: Iterable[Part]) -> int:

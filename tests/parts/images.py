@@ -36,13 +36,15 @@ def request(
         return dict(answer.headers)
 
 
-def put_image(registry: Registry, path: str, *tags: str, content: str = "a layer") -> Image:
-    """An image of one layer under each of the tags; under its digest alone where there are none."""
+def put_image(
+    registry: Registry, path: str, *tags: str, content: str = "a layer", layers: int = 1
+) -> Image:
+    """An image under each of the tags; under its digest alone where there are none."""
     config = _put_blob(registry, path, json.dumps({"content": content}).encode())
-    layer = _put_blob(registry, path, content.encode())
-    manifest = {"schemaVersion": 2, "mediaType": MANIFEST, "config": config, "layers": [layer]}
+    made = [_put_blob(registry, path, content.encode() + b"+" * number) for number in range(layers)]
+    manifest = {"schemaVersion": 2, "mediaType": MANIFEST, "config": config, "layers": made}
     digest = put_manifest(registry, path, manifest, *tags)
-    return Image(digest, str(config["digest"]), (str(layer["digest"]),))
+    return Image(digest, str(config["digest"]), tuple(str(layer["digest"]) for layer in made))
 
 
 def put_index(registry: Registry, path: str, tag: str, *images: Image) -> str:

@@ -162,6 +162,17 @@ def test_an_image_is_copied_to_another_repository_without_its_bytes(
     ]
 
 
+def test_a_copy_does_not_write_a_version_twice(registry: Registry) -> None:
+    image = put_image(registry, "acme/from", "v1.0.0", content="one")
+    other = put_image(registry, "acme/taken", "v1.0.0", content="another")
+    source, target = (client_for(registry, path) for path in ("acme/from", "acme/taken"))
+
+    with pytest.raises(RegistryError, match="written once"):
+        tags.copy(source, target, image.digest, "v1.0.0")
+
+    assert tags.digest_of(target, "v1.0.0") == other.digest
+
+
 def test_a_tag_is_deleted(registry: Registry, web: RegistryClient) -> None:
     image = put_image(registry, web.repository.path, "1")
 
