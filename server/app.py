@@ -49,7 +49,7 @@ from server.notices import Board
 from server.operations import Operations
 from server.recovery import Heads, Lists
 from server.registries import Registries
-from server.releases import Holding, Releases
+from server.releases import Announcing, Holding, Releases
 from server.reporting import Reporting
 from server.secrets import Secrets, refuse_lost_keys
 from server.store import Database, deliveries, pauses, repositories, runs, soundness
@@ -112,6 +112,9 @@ class Lading:
             database=self.database,
             clock=clock.now,
             again=self._engine_is_back,
+        )
+        self.announcing = Announcing(
+            database=self.database, clock=clock.now, settings=settings.announce, base_url=url
         )
         self.secrets = Secrets(database=self.database, vault=vault, clock=clock.now)
         self.registries = Registries(
@@ -358,6 +361,7 @@ class Lading:
             "mirrors": (schedules.every_night(), self._maintain_mirrors),
             **self.upkeep.jobs(),
             "registries": (schedules.every_minute(), self.registries.refresh),
+            "announcements": (schedules.every_few_seconds(), self.announcing.look),
             "moves": (schedules.every_minute(), self.releases.settle),
             "schedules": (schedules.every_few_seconds(), self.timetable.look),
             "missed deliveries": (schedules.now_and_every(minutes=1), self.lists.look),

@@ -362,6 +362,21 @@ class RegistrySettings(Section):
     )
 
 
+class AnnounceSettings(Section):
+    """Somebody to be told of each move of a channel."""
+
+    url: WebAddress = Field(
+        ...,
+        description="Where a POST goes after each move.",
+        examples=["https://deploy.example.com/hooks/lading"],
+    )
+    secret: SigningKey = Field(
+        ...,
+        description="What signs it (Standard Webhooks), `whsec_…`.",
+        examples=[KEY_EXAMPLE],
+    )
+
+
 _HOST_NAME = re.compile(r"[a-z0-9]([a-z0-9._-]{0,61}[a-z0-9])?")
 
 
@@ -394,6 +409,11 @@ class Settings(Section):
     )
     registries: dict[str, RegistrySettings] = Field(
         default={}, description='Registry logins by host name: `[registries."ghcr.io"]`.'
+    )
+
+    announce: dict[str, AnnounceSettings] = Field(
+        default={},
+        description="Whom to tell of each move of a channel, by name: `[announce.deployment]`.",
     )
 
     @property

@@ -395,3 +395,14 @@ image_contents = Table(
     Column("parts", JSON, nullable=False),
     Column("seen_at", Instant, nullable=False),
 )
+
+announcements = Table(
+    "announcements",
+    metadata,
+    Column("name", String(100), primary_key=True),
+    Column("move", Integer, primary_key=True, autoincrement=False),
+    Column("tries", Integer, nullable=False),
+    Column("due_at", Instant),
+    Column("told_at", Instant),
+    Column("error", Text),
+)

@@ -23,6 +23,16 @@ def upgrade() -> None:
         sa.Column("seen_at", Instant(), nullable=False),
         sa.PrimaryKeyConstraint("digest", name=op.f("pk_image_contents")),
     )
+    op.create_table(
+        "announcements",
+        sa.Column("name", sa.String(length=100), nullable=False),
+        sa.Column("move", sa.Integer(), autoincrement=False, nullable=False),
+        sa.Column("tries", sa.Integer(), nullable=False),
+        sa.Column("due_at", Instant(), nullable=True),
+        sa.Column("told_at", Instant(), nullable=True),
+        sa.Column("error", sa.Text(), nullable=True),
+        sa.PrimaryKeyConstraint("name", "move", name=op.f("pk_announcements")),
+    )
 
 
 def _registries() -> None:
