@@ -23,6 +23,8 @@ EARLY = timedelta(hours=1)
 """Before its end a login is renewed: Amazon's are good for twelve hours."""
 AGAIN = timedelta(seconds=30)
 """Between two renewals of one login that is refused."""
+PATIENCE = timedelta(minutes=3)
+"""Before whoever gives no login is asked again: runs wait for the answer, also those without it."""
 
 
 class _Held:
@@ -39,7 +41,7 @@ class LiveLogins(MendingLogins):
         self._clock = clock
         self._places: dict[str, Place] = {}
         self._held: dict[str, _Held] = {}
-        self._faults: dict[str, str] = {}
+        self._faults: dict[str, tuple[str, datetime, Account]] = {}
         self._lock = threading.Lock()
         self._entering = threading.Lock()
 
@@ -71,7 +73,13 @@ class LiveLogins(MendingLogins):
                     return None
                 if not anew and not self._ends_soon(held):
                     return held.given.login
+            if not anew and self._refused_lately(host, place.account):
+                return None if held is None else held.given.login
             return self._fetch(host, place)
+
+    def _refused_lately(self, host: str, account: Account) -> bool:
+        _, at, whose = self._faults.get(host, ("", self._clock() - PATIENCE, account))
+        return whose == account and self._clock() - at < PATIENCE
 
     def _ends_soon(self, held: _Held) -> bool:
         return held.given.until is not None and held.given.until - self._clock() <= EARLY
@@ -81,7 +89,7 @@ class LiveLogins(MendingLogins):
             given = self._kind(place).enter(place.account)
         except KindError as error:
             log.warning("no login for a registry", host=host, why=str(error))
-            self._faults[host] = str(error)
+            self._faults[host] = str(error), self._clock(), place.account
             held = self._held.get(host)  # the old one may be good for a while yet
             return None if held is None else held.given.login
         with self._lock:
@@ -91,7 +99,8 @@ class LiveLogins(MendingLogins):
 
     def fault(self, host: str) -> str | None:
         """Why there is no login for a host that should have one."""
-        return self._faults.get(host)
+        fault = self._faults.get(host)
+        return None if fault is None else fault[0]
 
     def mend(self, repository: str, refusal: Refusal) -> bool:
         """See `MendingLogins.mend`."""

@@ -21,7 +21,7 @@ _HOST = re.compile(
     r"(?:amazonaws\.com(?:\.cn)?|on\.aws|on\.amazonwebservices\.com\.cn)",
     re.ASCII,
 )
-_SECONDS = 10
+_SECONDS = 5
 
 
 class ECR(Kind):
@@ -93,7 +93,7 @@ class ECR(Kind):
             region_name=place["region"],
         )
         limits = Config(
-            connect_timeout=_SECONDS, read_timeout=_SECONDS, retries={"max_attempts": 3}
+            connect_timeout=_SECONDS, read_timeout=_SECONDS, retries={"max_attempts": 1}
         )
         try:
             return question(session.client("ecr", config=limits))
