@@ -75,7 +75,7 @@ def host_named(text: str) -> str:
     Raises:
         InputsError: It cannot be one.
     """
-    if not is_repository(f"{text}/x"):
+    if "/" in text or not is_repository(f"{text}/x"):
         raise InputsError(
             f"{text[:100]!r} is no registry's host: give it as it stands in front of an image's "
             "name, like ghcr.io, docker.io or registry.example.com:5000"

@@ -8,6 +8,7 @@ import ipaddress
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Mapping
 from functools import partial
+from urllib.parse import urlsplit
 
 from pipelines.registries.client import RegistryClient
 from pipelines.registries.guard import Guard
@@ -143,10 +144,11 @@ class Registries:
         """What a stranger names must be public, also where nothing is asked there yet."""
         if not place.guarded:
             return
-        host, _, port = Repository.parse(f"{place.host}/x").api.partition(":")
+        there = urlsplit(f"https://{Repository.parse(f'{place.host}/x').api}")
         try:
-            await asyncio.to_thread(self._guard.addresses, host, int(port or 443))
-        except OSError as error:
+            host, port = there.hostname or "", there.port or 443
+            await asyncio.to_thread(self._guard.addresses, host, port)
+        except (OSError, ValueError) as error:
             raise InputsError(f"{place.host} cannot be used: {error}") from error
 
     async def test(self, host: str) -> str:

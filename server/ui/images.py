@@ -104,7 +104,7 @@ class ImagePages:
             look=look,
             kind=kind,
             address=_address(image),
-            now=next((row for row in rows if row.digest == look.now), None),
+            before=next((row for row in rows if row.digest == look.now), None),
         )
 
     async def _version(self, image: str, channel: str, wanted: str, kind: MoveKind) -> Version:
