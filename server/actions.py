@@ -43,6 +43,10 @@ class ConflictError(ActionError):
     """It cannot be done in the state things are in."""
 
 
+class AwayError(ActionError):
+    """Somebody else who is needed for it does not answer now; later may help."""
+
+
 class Starter(Protocol):
     """Starts runs at a person's request (`server.intake`)."""
 

@@ -9,7 +9,7 @@ import os
 import signal
 import socket
 import sqlite3
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from pathlib import Path
@@ -26,6 +26,7 @@ from pipelines.engine.containers import Attempt, Limits
 from pipelines.engine.executor import EngineExecutor
 from pipelines.engine.interruption import Patience
 from pipelines.engine.leftovers import find_leftovers, remove_leftovers
+from pipelines.executor import Executor
 from pipelines.plan import Plan
 from pipelines.planning import PlanDefaults
 from pipelines.problems import ExecutorUnavailableError, LadingError
@@ -49,6 +50,8 @@ from server.mirrors import MirrorKey, Mirrors
 from server.notices import Board
 from server.operations import Operations
 from server.recovery import Heads, Lists
+from server.registries import Registries
+from server.releases import Announcing, Holding, Releases
 from server.reporting import Reporting
 from server.secrets import Secrets, refuse_lost_keys
 from server.store import Database, deliveries, pauses, repositories, runs, soundness
@@ -115,7 +118,20 @@ class Lading:
             clock=clock.now,
             again=self._engine_is_back,
         )
+        self.announcing = Announcing(
+            database=self.database, clock=clock.now, settings=settings.announce, base_url=url
+        )
         self.secrets = Secrets(database=self.database, vault=vault, clock=clock.now)
+        self.registries = Registries(
+            database=self.database,
+            vault=vault,
+            clock=clock.now,
+            settings=settings.registries,
+            private=settings.network.private,
+        )
+        self.releases = Releases(
+            database=self.database, registries=self.registries, clock=clock.now
+        )
         self.worker = self._worker()
         self.intake = Intake(
             hosts=self.hosts,
@@ -211,7 +227,7 @@ class Lading:
             parallel_steps=worker.parallel_steps,
             grace=worker.grace,
             make_executor=self._executor,
-            secrets=self.secrets.of,
+            secrets=self._secrets_of,
             remove_leftovers=self._remove_leftovers,
             tell=self.reporting.notify,
             run_url=self.run_url,
@@ -224,9 +240,9 @@ class Lading:
 
     def _executor(
         self, *, run: RunRow, attempt: int, plan: Plan, source: Source, secrets: StepSecrets
-    ) -> EngineExecutor:
+    ) -> Executor:
         worker = self.settings.worker
-        return EngineExecutor(
+        executor = EngineExecutor(
             engine=self.engine,
             attempt=Attempt(
                 run=str(run.id),
@@ -245,16 +261,19 @@ class Lading:
                 log=worker.log_limit,
             ),
             secrets=secrets,
-            logins=self._logins() if run.trusted else {},
+            logins=self.logins_for(run),
             patience=Patience(silence=self.settings.engine.patience),
         )
+        return Holding(executor, paused=self.releases.paused)
 
-    def _logins(self) -> dict[str, Login]:
+    def logins_for(self, run: RunRow) -> Mapping[str, Login]:
         """Registry logins by host; a run that is not trusted gets none of them."""
-        return {
-            host: Login(username=login.username, password=login.password.get_secret_value())
-            for host, login in self.settings.registries.items()
-        }
+        return self.registries.logins if run.trusted else {}
+
+    async def _secrets_of(self, run: RunRow, plan: Plan) -> StepSecrets:
+        """What the steps get; registry logins are made ready on the way."""
+        await self.registries.refresh()
+        return await self.secrets.of(run, plan)
 
     async def _remove_leftovers(self) -> None:
         """Remove what attempts that are over left on the engine: it was away, or we were."""
@@ -325,6 +344,8 @@ class Lading:
                         stopping=self.stopping,
                         operations=self.operations,
                         secrets=self.secrets,
+                        registries=self.registries,
+                        releases=self.releases,
                     ),
                 ),
                 *operations_routes(self.metrics, self.operations),
@@ -339,6 +360,7 @@ class Lading:
                     stopping=self.stopping,
                     operations=self.operations,
                     secrets=self.secrets,
+                    releases=self.releases,
                 ),
             ],
             lifespan=self._lifespan,
@@ -361,6 +383,9 @@ class Lading:
             "leftovers": (schedules.every_minute(), self._remove_leftovers),
             "mirrors": (schedules.every_night(), self._maintain_mirrors),
             **self.upkeep.jobs(),
+            "registries": (schedules.every_minute(), self.registries.refresh),
+            "announcements": (schedules.every_few_seconds(), self.announcing.look),
+            "moves": (schedules.every_minute(), self.releases.settle),
             "schedules": (schedules.every_few_seconds(), self.timetable.look),
             "approvals": (schedules.every_few_seconds(), self.actions.expire_approvals),
             "missed deliveries": (schedules.now_and_every(minutes=1), self.lists.look),
@@ -375,6 +400,8 @@ class Lading:
         finally:
             await self.hand_over()
             await asyncio.wait({counting}, timeout=STREAM_SECONDS)
+            self.releases.close()
+            self.registries.close()
             self.engine.close()
             self.database.close()
 

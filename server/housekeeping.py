@@ -261,13 +261,21 @@ class Housekeeping:
         for repository, below in crowded.items():
             after = 0
             while found := await self._database.read(
-                verbs.old_runs, repository, below=below, before=before, after=after, limit=PORTION
+                verbs.old_runs,
+                repository,
+                below=below,
+                before=before,
+                after=after,
+                limit=PORTION,
+                moves=self._settings.moves,
             ):
                 ids = [run.id for run in found]
                 after = ids[-1]
                 gone = ids
                 if not dry:
-                    gone = await self._database.write(verbs.remove_runs, ids, before=before)
+                    gone = await self._database.write(
+                        verbs.remove_runs, ids, before=before, moves=self._settings.moves
+                    )
                 freed += await self._remove_files(gone, dry=dry)
                 # Looking only, the output of old runs was counted for its own age already.
                 if not dry or self._settings.logs > self._settings.runs:

@@ -16,6 +16,7 @@ from pipelines.problems import LadingError
 from pipelines.redaction import LEAST, StepSecrets
 from server.clock import Clock
 from server.store import Database
+from server.store import registries as registry_verbs
 from server.store import repositories as repository_verbs
 from server.store import secrets as secret_verbs
 from server.store.rows import Bounds, NewSecret, RepositoryRow, RunRow, SealedSecret, SecretRow
@@ -185,22 +186,28 @@ def refuse_lost_keys(conn: Connection, vault: Vault) -> None:
     Raises:
         VaultError: A key is missing.
     """
-    lost = [key for key in secret_verbs.keys_in_use(conn) if not vault.holds(key)]
+    used = [*secret_verbs.keys_in_use(conn), *registry_verbs.registry_keys_in_use(conn)]
+    lost = [key for key in used if not vault.holds(key)]
     if lost:
         raise VaultError(
             f"{vault.path} does not hold the key {lost[0]} that secrets were sealed with: put the "
             "key file back from where you keep it (it is not in backups of the database), or "
-            "remove the secrets with `lading secret remove` and set them anew"
+            "remove the secrets with `lading secret remove`, the registries with `lading registry "
+            "remove`, and set them anew"
         )
 
 
 def rotate(conn: Connection, vault: Vault) -> int:
-    """Seal every secret with the newest key; how many."""
+    """Seal every secret, and every registry's login, with the newest key; how many."""
     sealed = secret_verbs.every_sealed(conn)
     for each in sealed:
         key, text = vault.seal(vault.open(each.key, each.sealed))
         secret_verbs.reseal(conn, each.id, key=key, sealed=text)
-    return len(sealed)
+    logins = registry_verbs.all_registries(conn)
+    for row in logins:
+        key, text = vault.seal(vault.open(row.key, row.sealed))
+        registry_verbs.reseal_registry(conn, row.host, key=key, sealed=text)
+    return len(sealed) + len(logins)
 
 
 def given(

@@ -44,6 +44,8 @@ from server.hosts.port import RepositoryRef, StatusState
 from server.logs import LogStore
 from server.notices import Board
 from server.operations import Operations
+from server.registries import Registries
+from server.releases import Releases
 from server.secrets import Secrets
 from server.store import (
     Database,
@@ -252,6 +254,16 @@ class House:
         self.secrets = Secrets(
             database=self.database, vault=Vault(folder / "secrets.key"), clock=self.clock
         )
+        self.registries = Registries(
+            database=self.database,
+            vault=Vault(folder / "secrets.key"),
+            clock=self.clock,
+            settings={},
+            private=("127.0.0.0/8",),
+        )
+        self.releases = Releases(
+            database=self.database, registries=self.registries, clock=self.clock
+        )
         self.interrupted: list[tuple[int, int]] = []
         self.answered: list[tuple[int, int, dict[str, Answer]]] = []
         self.woken = 0
@@ -268,6 +280,8 @@ class House:
 
     def close(self) -> None:
         """Let go of the database."""
+        self.releases.close()
+        self.registries.close()
         self.database.close()
 
     def token(self, name: str = "ada", *, expires_at: datetime | None = None) -> str:

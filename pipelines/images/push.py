@@ -99,7 +99,10 @@ async def _push(session: ImageSession, repository: str, tag: str) -> dict[str, A
 
     what = f"push of {repository}:{tag}"
     if refused := await session.stream(read):
-        raise explain(what, host, login, refused[0])
+        error = explain(what, host, login, refused[0])
+        if await session.mended(repository, error):
+            return await _push(session, repository, tag)
+        raise error
     if not manifests:
         # An engine that is killed in the middle ends the stream without a word.
         raise explain(what, host, None, "the stream ended before the digest: unexpected EOF")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TypeVar
 
 from docker.errors import APIError
@@ -13,9 +14,14 @@ from pipelines.engine.interruption import Interruption, Watchdog
 from pipelines.executor import OWN, Output
 from pipelines.images.names import DOCKER_HUB, registry_of
 from pipelines.images.retries import Backoff
+from pipelines.registries.kinds import KindError
 from pipelines.registries.logins import Login, Logins
+from pipelines.registries.mending import MendingLogins
+from pipelines.registries.refusals import Refusal, RegistryError
 
 T = TypeVar("T")
+
+_MENDED = (Refusal.DENIED, Refusal.NOT_FOUND)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,6 +45,24 @@ class ImageSession:
         aliases = (host, "index.docker.io", "https://index.docker.io/v1/")
         names = aliases if host == DOCKER_HUB else (host,)
         return host, next((self.logins[name] for name in names if name in self.logins), None)
+
+    async def mended(self, repository: str, error: RegistryError) -> bool:
+        """Whether a login was renewed, or a repository made, so that another try may go well.
+
+        Raises:
+            StoppedError: The step was asked to stop.
+        """
+        logins = self.logins
+        if not isinstance(logins, MendingLogins) or error.refusal not in _MENDED:
+            return False
+        try:
+            mended = await self.ask(partial(logins.mend, repository, error.refusal))
+        except KindError as trouble:
+            self.say(str(trouble))
+            return False
+        if mended:
+            self.say(f"{error}; that was mended, so it is tried once more")
+        return mended
 
     async def ask(self, question: Callable[[], T]) -> T:
         """The answer to a blocking question to somebody else than the engine.

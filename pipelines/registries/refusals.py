@@ -45,7 +45,7 @@ def refused(
     retry_after: float | None = None,
 ) -> RegistryError:
     """The error for a refused `what` ("push of …", "pull of …"), and what the registry told."""
-    setting = f'registries."{host}" in config.toml'
+    setting = f'registries."{host}" in config.toml, or `lading registry add {host}`'
     match refusal:
         case Refusal.DENIED if login is not None:
             sentence = (

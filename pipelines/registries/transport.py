@@ -12,12 +12,14 @@ import contextlib
 import json
 import ssl
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import requests
 import urllib3
 from requests.adapters import HTTPAdapter
+
+from pipelines.registries.guard import Guard
 
 CONNECT_TIMEOUT = 5.0
 READ_TIMEOUT = 30.0
@@ -27,6 +29,9 @@ WHOLE_TIMEOUT = 60.0
 MAX_ANSWER = 4 * 2**20
 """Bytes; the specification wants registries to take manifests of that size."""
 _PIECE = 64 * 1024
+
+Parameters = Mapping[str, str | Sequence[str]]
+"""Of an address; one with several values stands several times."""
 
 
 class SilenceError(Exception):
@@ -67,31 +72,51 @@ class Transport:
 
     Args:
         insecure: Whether certificates need not hold.
+        guard: Which addresses may be connected to; None: any.
     """
 
-    def __init__(self, *, insecure: bool) -> None:
+    def __init__(self, *, insecure: bool, guard: Guard | None = None) -> None:
         self._session = requests.Session()
         self._session.verify = not insecure
-        self._session.mount("https://", _SystemTrust(insecure=insecure))
+        self._session.mount("https://", _SystemTrust(insecure=insecure, guard=guard))
+        if guard is not None:
+            self._session.mount("http://", _Guarded(guard))
 
     def close(self) -> None:
         """Drop the connections."""
         self._session.close()
 
     def get(
-        self, url: str, headers: Mapping[str, str], parameters: Mapping[str, str] | None = None
+        self, url: str, headers: Mapping[str, str], parameters: Parameters | None = None
     ) -> Answer:
         """The answer to a GET, whatever its status.
 
         Raises:
             SilenceError: There is none.
         """
+        return self.request("GET", url, headers, parameters)
+
+    def request(
+        self,
+        method: str,
+        url: str,
+        headers: Mapping[str, str],
+        parameters: Parameters | None = None,
+        data: bytes | None = None,
+    ) -> Answer:
+        """The answer to one request, whatever its status.
+
+        Raises:
+            SilenceError: There is none.
+        """
         until = time.monotonic() + WHOLE_TIMEOUT
         try:
-            with self._session.get(
+            with self._session.request(
+                method,
                 url,
                 headers=headers,
                 params=parameters,
+                data=data,
                 timeout=(CONNECT_TIMEOUT, READ_TIMEOUT),
                 allow_redirects=False,
                 stream=True,
@@ -131,7 +156,8 @@ def _innermost(error: BaseException) -> str:
 class _SystemTrust(HTTPAdapter):
     """Trusts what the system trusts, which may hold a company's own authority."""
 
-    def __init__(self, *, insecure: bool) -> None:
+    def __init__(self, *, insecure: bool, guard: Guard | None = None) -> None:
+        self._guard = guard
         self._context = ssl.create_default_context()
         if insecure:
             self._context.check_hostname = False
@@ -140,6 +166,20 @@ class _SystemTrust(HTTPAdapter):
 
     def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:  # noqa: ANN401 - requests' own
         super().init_poolmanager(*args, ssl_context=self._context, **kwargs)
+        if self._guard is not None:
+            self._guard.watch(self.poolmanager)
 
     def proxy_manager_for(self, *args: Any, **kwargs: Any) -> Any:  # noqa: ANN401 - requests' own
         return super().proxy_manager_for(*args, ssl_context=self._context, **kwargs)
+
+
+class _Guarded(HTTPAdapter):
+    """Without TLS, and only to addresses that the guard lets pass."""
+
+    def __init__(self, guard: Guard) -> None:
+        self._guard = guard
+        super().__init__()
+
+    def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:  # noqa: ANN401 - requests' own
+        super().init_poolmanager(*args, **kwargs)
+        self._guard.watch(self.poolmanager)

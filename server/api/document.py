@@ -28,6 +28,7 @@ _PATH_PARAMETERS: dict[str, Object] = {
     "key": {"schema": {"type": "string"}, "description": "A step's key: `test.unit`."},
     "secret": {"schema": {"type": "string"}, "description": "A secret's name."},
     "delivery": {"schema": {"type": "string"}, "description": "Id of a delivery."},
+    "registry": {"schema": {"type": "string"}, "description": "A registry's host: `ghcr.io`."},
 }
 
 

@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TypeVar
-from urllib.parse import urlencode
-
 from starlette.responses import Response
 
 from pipelines.progress import State
-from server.api import kept, me, models, operations, schedules, views
+from server.api import kept, me, models, operations, registries, releases, schedules, views
 from server.api import secrets as secret_endpoints
-from server.api.answers import json_answer, run_asked, step_asked
+from server.api.answers import json_answer, page, run_asked, step_asked
 from server.api.output import StepOutput
 from server.api.problems import ApiError
 from server.api.routing import Api, Asked, Endpoint
@@ -25,8 +21,6 @@ from server.store import runs as run_verbs
 from server.store import statuses as status_verbs
 from server.store.rows import RunRow
 
-T = TypeVar("T")
-
 
 async def list_runs(api: Api, asked: Asked) -> Response:
     """Runs, newest first."""
@@ -39,7 +33,7 @@ async def list_runs(api: Api, asked: Asked) -> Response:
         before=query.before,
         limit=query.limit + 1,
     )
-    shown, link = _page(api, asked, rows, query.limit)
+    shown, link = page(api, asked, rows, query.limit)
     items = [views.run_brief(api.links, row) for row in shown]
     return json_answer(models.Page[models.RunBrief](items=items, next=link), link=link)
 
@@ -132,7 +126,7 @@ async def list_deliveries(api: Api, asked: Asked) -> Response:
     rows = await api.database.read(
         delivery_verbs.deliveries_page, before=query.before, limit=query.limit + 1
     )
-    shown, link = _page(api, asked, rows, query.limit)
+    shown, link = page(api, asked, rows, query.limit)
     decided = await api.database.read(delivery_verbs.decisions_of, [row.id for row in shown])
     items = [views.delivery_brief(api.links, row, decided.get(row.id)) for row in shown]
     return json_answer(models.Page[models.DeliveryBrief](items=items, next=link), link=link)
@@ -167,7 +161,7 @@ async def list_images(api: Api, asked: Asked) -> Response:
         before=query.before,
         limit=query.limit + 1,
     )
-    shown, link = _page(api, asked, rows, query.limit)
+    shown, link = page(api, asked, rows, query.limit)
     items = [views.image(api.links, row) for row in shown]
     return json_answer(models.Page[models.ImageVersion](items=items, next=link), link=link)
 
@@ -236,17 +230,6 @@ async def _refuse_removed(api: Api, run: int, attempt: int) -> None:
                 f"the output of attempt {attempt} of run {run} was removed for its age on "
                 f"{row.output_removed_at:%Y-%m-%d}: `retention.logs` says how long it is kept",
             )
-
-
-def _page(api: Api, asked: Asked, rows: Sequence[T], limit: int) -> tuple[Sequence[T], str | None]:
-    """The rows to show of one more than asked for, and where the rest is."""
-    if len(rows) <= limit:
-        return rows, None
-    shown = rows[:limit]
-    query = dict(asked.request.query_params)
-    query["before"] = str(getattr(shown[-1], "id"))  # noqa: B009 - rows share no base with an id
-    path = asked.request.url.path.rpartition("/")[2]
-    return shown, f"{api.links.api}/{path}?{urlencode(query)}"
 
 
 _STATES = ", ".join(State)
@@ -431,4 +414,6 @@ ENDPOINTS: tuple[Endpoint, ...] = (
     *secret_endpoints.ENDPOINTS,
     *schedules.ENDPOINTS,
     *me.ENDPOINTS,
+    *registries.ENDPOINTS,
+    *releases.ENDPOINTS,
 )

@@ -14,7 +14,8 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import BaseRoute, Route
 from starlette.types import Receive, Scope, Send
 
-from server.actions import Actions, ConflictError, InputsError, NotFoundError
+from pipelines.problems import LadingError
+from server.actions import Actions, AwayError, ConflictError, InputsError, NotFoundError
 from server.api import models
 from server.api.problems import ApiError, invalid
 from server.api.views import Links
@@ -23,6 +24,8 @@ from server.auth import Gate, Need, NotPermittedError
 from server.clock import Clock
 from server.logs import LogStore
 from server.operations import Operations
+from server.registries import Registries
+from server.releases import Releases
 from server.secrets import NoOwnerError, NoSuchSecretError, SecretRefusedError, Secrets
 from server.store import Database, DatabaseBusyError
 from server.vault import VaultError
@@ -46,6 +49,8 @@ class Api:
     stopping: asyncio.Event
     operations: Operations
     secrets: Secrets
+    registries: Registries
+    releases: Releases
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -128,6 +133,8 @@ def routes(
     stopping: asyncio.Event,
     operations: Operations,
     secrets: Secrets,
+    registries: Registries,
+    releases: Releases,
 ) -> list[BaseRoute]:
     """The API's routes, for mounting at `/api/v1`.
 
@@ -147,6 +154,8 @@ def routes(
         stopping=stopping,
         operations=operations,
         secrets=secrets,
+        registries=registries,
+        releases=releases,
     )
     gate = Gate(database=database, clock=clock)
     described = document(ENDPOINTS, base_url=base_url)
@@ -197,25 +206,11 @@ class _Resource:
                 body=await _body(endpoint, request),
             )
             return await endpoint.handler(self._api, asked)
-        except NotPermittedError as error:
-            challenge = {"WWW-Authenticate": 'Bearer realm="lading"'}
-            detail = f"{error}; send it as `Authorization: Bearer lading_…`"
-            raise ApiError(401, detail, headers=challenge) from error
-        except (NotFoundError, NoSuchSecretError) as error:
-            raise ApiError(404, str(error)) from error
-        except NoOwnerError as error:
-            raise ApiError(404, str(error), parameter="repository") from error
-        except SecretRefusedError as error:
-            raise ApiError(422, str(error)) from error
-        except VaultError as error:
-            raise ApiError(503, str(error)) from error
-        except InputsError as error:
-            raise ApiError(422, str(error), parameter="inputs") from error
-        except ConflictError as error:
-            raise ApiError(409, str(error)) from error
-        except DatabaseBusyError as error:
-            detail = f"{error}; try again in some seconds"
-            raise ApiError(503, detail, headers={"Retry-After": "5"}) from error
+        except LadingError as error:
+            told = _told(error, endpoint)
+            if told is None:
+                raise
+            raise told from error
 
     def _refusal(self, request: Request) -> ApiError:
         if not self._methods:
@@ -276,3 +271,40 @@ def _as(kind: type[M], value: BaseModel | None) -> M:
         message = f"the table gives {type(value).__name__} where {kind.__name__} is read"
         raise TypeError(message)
     return value
+
+
+_STATUSES: tuple[tuple[type[LadingError], int, dict[str, str]], ...] = (
+    (NotFoundError, 404, {}),
+    (NoSuchSecretError, 404, {}),
+    (NoOwnerError, 404, {}),
+    (SecretRefusedError, 422, {}),
+    (InputsError, 422, {}),
+    (VaultError, 503, {}),
+    (AwayError, 503, {"Retry-After": "30"}),
+    (ConflictError, 409, {}),
+)
+"""What the errors of the rooms below are to a program; the first that fits."""
+
+
+def _told(error: LadingError, endpoint: Endpoint | None) -> ApiError | None:
+    """An error of the rooms below as the problem that the API answers with."""
+    if isinstance(error, NotPermittedError):
+        challenge = {"WWW-Authenticate": 'Bearer realm="lading"'}
+        detail = f"{error}; send it as `Authorization: Bearer lading_…`"
+        return ApiError(401, detail, headers=challenge)
+    if isinstance(error, DatabaseBusyError):
+        detail = f"{error}; try again in some seconds"
+        return ApiError(503, detail, headers={"Retry-After": "5"})
+    for kind, status, headers in _STATUSES:
+        if isinstance(error, kind):
+            parameter = _parameter(error, endpoint)
+            return ApiError(status, str(error), parameter=parameter, headers=headers)
+    return None
+
+
+def _parameter(error: LadingError, endpoint: Endpoint | None) -> str | None:
+    """Which part of the request an error speaks of."""
+    if isinstance(error, NoOwnerError):
+        return "repository"
+    of_start = isinstance(error, InputsError) and endpoint is not None and endpoint.path == "/runs"
+    return "inputs" if of_start else None

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from server.cli import remote, writing
+from server.cli import remote, shipping, writing
 from server.version import VERSION
 
 app = typer.Typer(
@@ -31,6 +31,7 @@ app.add_typer(secret_app, name="secret", no_args_is_help=True)
 
 writing.add_to(app)
 remote.add_to(app)
+shipping.add_to(app)
 
 Config = Annotated[
     Path | None,

@@ -67,6 +67,7 @@ def _checks(settings: Settings) -> Iterator[Awaitable[list[Finding]]]:
     yield asyncio.to_thread(_disk, settings)
     yield asyncio.to_thread(_database, settings)
     yield asyncio.to_thread(_engine_and_registries, settings)
+    yield asyncio.to_thread(_stored_registries, settings)
     yield _hosts(settings)
 
 
@@ -177,6 +178,26 @@ def _registry(client: Client, name: str, username: str, password: str) -> Findin
         )
         return Finding(part=part, ok=False, message=f"no login: {said}", fix=fix)
     return Finding(part=part, ok=True, message=f"takes the login of {username}")
+
+
+def _stored_registries(settings: Settings) -> list[Finding]:
+    """Registries whose logins are not in the configuration; we ask them ourselves."""
+    from server.cli.releases import registries_of
+
+    findings = []
+    try:
+        with registries_of(settings) as (_, registries):
+            for place in asyncio.run(registries.places()).values():
+                if place.host in settings.registries:
+                    continue
+                try:
+                    message, ok = asyncio.run(registries.test(place.host)), True
+                except LadingError as error:
+                    message, ok = str(error), False
+                findings.append(Finding(part=f"registry {place.host}", ok=ok, message=message))
+    except LadingError as error:
+        findings.append(Finding(part="registries", ok=False, message=str(error)))
+    return findings
 
 
 async def _hosts(settings: Settings) -> list[Finding]:

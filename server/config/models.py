@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import ipaddress
 import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Literal, TypeVar
 
-from pydantic import AfterValidator, Field, SecretStr
+from pydantic import AfterValidator, BeforeValidator, Field, SecretStr
 
 from server.config.fields import (
     KEY_EXAMPLE,
@@ -21,6 +22,24 @@ from server.config.fields import (
     WebAddress,
     fault,
 )
+
+
+def _network(value: str) -> str:
+    try:
+        ipaddress.ip_network(value)
+    except ValueError as error:
+        raise fault(f"is no network ({error})", "write it like `10.20.0.0/16`") from None
+    return value
+
+
+def _split(value: object) -> object:
+    """The environment has no lists: `10.0.0.0/8, 192.168.0.0/16`."""
+    return (
+        [part.strip() for part in value.split(",") if part.strip()]
+        if isinstance(value, str)
+        else value
+    )
+
 
 _MIB = 2**20
 _GIB = 2**30
@@ -155,8 +174,15 @@ class RetentionSettings(Section):
     runs: Duration = Field(
         90 * _DAY,
         ge=3 * _DAY,
-        description="How long runs are kept, with decision and delivery. A run that made an image "
-        "version stays, and so does the newest of each branch and tag.",
+        description="How long runs are kept, with decision and delivery. A run stays that made an "
+        "image version which a channel points at or may be rolled back to, or any version of an "
+        "image without channels; and so does the newest of each branch and tag.",
+    )
+    moves: int = Field(
+        10,
+        ge=1,
+        description="How many moves of each channel are looked at for that: what it pointed at "
+        "before them stays.",
     )
     least_runs: int = Field(
         100, ge=0, description="The newest runs of each repository, kept whatever their age."
@@ -180,6 +206,20 @@ class RetentionSettings(Section):
         10 * _GIB,
         ge=0,
         description="How much of each of those the engine keeps; the oldest go first.",
+    )
+
+
+class NetworkSettings(Section):
+    """Where Lading itself may connect to when somebody names an address through the API."""
+
+    private: Annotated[list[Annotated[str, AfterValidator(_network)]], BeforeValidator(_split)] = (
+        Field(
+            default=[],
+            description="Private networks in which registries added through the API may lie; "
+            "public addresses always may, those of the link (169.254.0.0/16) never. What this file "
+            "or the command line names is not held to it.",
+            examples=[["10.20.0.0/16"]],
+        )
     )
 
 
@@ -342,10 +382,39 @@ class RegistrySettings(Section):
     """A login for one registry."""
 
     username: str = Field(
-        ..., description="User, robot account or token name.", examples=["acme-robot"]
+        ...,
+        description="User, robot account or token name; for Amazon ECR an access key's id.",
+        examples=["acme-robot"],
     )
     password: SecretStr = Field(
-        ..., description="Password or token.", examples=["a-token-that-may-push"]
+        ...,
+        description="Password or token; for Amazon ECR the access key's secret.",
+        examples=["a-token-that-may-push"],
+    )
+    create_repositories: bool = Field(
+        default=False,
+        description="Whether repositories that a push misses are made; Amazon ECR makes none by "
+        "itself.",
+    )
+    insecure: bool = Field(
+        default=False,
+        description="Whether Lading itself may speak to it without TLS, or without a certificate "
+        "that holds; for pushes and pulls the engine has a setting of its own.",
+    )
+
+
+class AnnounceSettings(Section):
+    """Somebody to be told of each move of a channel."""
+
+    url: WebAddress = Field(
+        ...,
+        description="Where a POST goes after each move.",
+        examples=["https://deploy.example.com/hooks/lading"],
+    )
+    secret: SigningKey = Field(
+        ...,
+        description="What signs it (Standard Webhooks), `whsec_…`.",
+        examples=[KEY_EXAMPLE],
     )
 
 
@@ -372,6 +441,7 @@ class Settings(Section):
     artifacts: ArtifactSettings = ArtifactSettings()
     retention: RetentionSettings = RetentionSettings()
     disk: DiskSettings = DiskSettings()
+    network: NetworkSettings = NetworkSettings()
     hosts: dict[
         Annotated[str, AfterValidator(_host_name)],
         Annotated[HostSettings, AfterValidator(_apart)],
@@ -381,6 +451,11 @@ class Settings(Section):
     )
     registries: dict[str, RegistrySettings] = Field(
         default={}, description='Registry logins by host name: `[registries."ghcr.io"]`.'
+    )
+
+    announce: dict[str, AnnounceSettings] = Field(
+        default={},
+        description="Whom to tell of each move of a channel, by name: `[announce.deployment]`.",
     )
 
     @property

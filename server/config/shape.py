@@ -72,8 +72,8 @@ def expected(schema: Mapping[str, Any]) -> str:
             return "room on a disk like `1GiB`, `2%` or `1GiB or 2%` (the less of the two)"
         case _, "path":
             return "a path"
-        case "object", _:
-            return "a table"
+        case ("object" | "array") as kind, _:
+            return "a table" if kind == "object" else "a list of texts"
         case _:
             return "a text"
 

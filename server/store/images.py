@@ -9,27 +9,49 @@ from sqlalchemy.dialects import sqlite
 from sqlalchemy.engine import Connection
 
 from pipelines.progress import Pushed
+from server.store import channels as channel_verbs
+from server.store.channels import MoveState
 from server.store.rows import ImageVersionRow, RunRow
-from server.store.tables import image_versions, repositories
+from server.store.tables import channel_moves, channels, image_versions, repositories
 
 
-def is_kept(version: sa.FromClause) -> sa.ColumnElement[bool]:  # noqa: ARG001 - see below
+def is_kept(version: sa.FromClause, *, moves: int) -> sa.ColumnElement[bool]:
     """Whether a version's row, and with it its run, must stay whatever its age.
 
-    Every version does for now. Channels will say here which: what a channel points at, and what
-    it may be rolled back to, is never removed.
+    What a channel points at stays, and what it pointed at before its last moves: it may be rolled
+    back to. Of an image without any channel every version does: nobody has said what is deployed.
 
     Args:
         version: `image_versions`, or an alias of it.
+        moves: How many moves of each channel are looked at.
     """
-    return sa.true()
+    newest = sa.select(
+        channel_moves.c.image,
+        channel_moves.c.digest,
+        channel_moves.c.from_digest,
+        sa.func.row_number()
+        .over(
+            partition_by=(channel_moves.c.image, channel_moves.c.channel),
+            order_by=channel_moves.c.id.desc(),
+        )
+        .label("back"),
+    ).where(channel_moves.c.state == MoveState.MOVED)
+    recent = newest.subquery()
+    in_reach = sa.exists().where(
+        recent.c.back <= moves,
+        recent.c.image == version.c.image,
+        sa.or_(recent.c.digest == version.c.digest, recent.c.from_digest == version.c.digest),
+    )
+    of_image = channels.c.image == version.c.image
+    pointed_at = sa.exists().where(of_image, channels.c.digest == version.c.digest)
+    return sa.or_(pointed_at, in_reach, ~sa.exists().where(of_image))
 
 
 def add_image_version(
     conn: Connection, *, run: RunRow, attempt: int, step: str, pushed: Pushed, at: datetime
 ) -> None:
-    """Write down what a push step put into a registry."""
-    conn.execute(
+    """Write down what a push step put into a registry, and which channels it moved."""
+    made = conn.execute(
         sqlite.insert(image_versions)
         .values(
             repository=run.repository,
@@ -45,7 +67,17 @@ def add_image_version(
             created_at=at,
         )
         .on_conflict_do_nothing()
-    )
+        .returning(image_versions.c.id)
+    ).scalar()
+    if made is not None:
+        channel_verbs.pushed(
+            conn,
+            image=pushed.repository,
+            tags=pushed.tags,
+            digest=pushed.digest,
+            run=run.id,
+            at=at,
+        )
 
 
 def image_versions_page(

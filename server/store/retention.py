@@ -34,6 +34,8 @@ from server.store.tables import (
     steps,
 )
 
+MOVES = 10
+"""Moves of each channel whose versions stay, where nothing else is said."""
 _ENDED = tuple(state for state in State if state.ended)
 
 
@@ -97,10 +99,19 @@ def repositories_with_more(conn: Connection, runs_each: int) -> dict[int, int]:
 
 
 def old_runs(
-    conn: Connection, repository: int, *, below: int, before: datetime, after: int, limit: int
+    conn: Connection,
+    repository: int,
+    *,
+    below: int,
+    before: datetime,
+    after: int,
+    limit: int,
+    moves: int = MOVES,
 ) -> list[OldRun]:
-    """Runs of a repository that may go: ended before `before`, numbered below `below`."""
-    version = sa.exists().where(image_versions.c.run == runs.c.id, is_kept(image_versions))
+    """Runs of a repository that may go: ended before `before`, numbered below `below`.
+
+    A run stays for an image version that a channel may be rolled back to by its last `moves`.
+    """
     query = (
         sa.select(runs.c.id)
         .where(
@@ -108,7 +119,7 @@ def old_runs(
             runs.c.id > after,
             runs.c.id < below,
             _may_go(before),
-            ~version,
+            ~_has_kept_version(moves),
             runs.c.decision.not_in(_newest_of_refs()),
         )
         .order_by(runs.c.id)
@@ -117,13 +128,22 @@ def old_runs(
     return [OldRun(id=run) for run in conn.execute(query).scalars()]
 
 
+def _has_kept_version(moves: int) -> sa.ColumnElement[bool]:
+    of_run = image_versions.c.run == runs.c.id
+    return sa.exists().where(of_run, is_kept(image_versions, moves=moves))
+
+
 def _may_go(before: datetime) -> sa.ColumnElement[bool]:
     return sa.and_(runs.c.state.in_(_ENDED), runs.c.ended_at < before)
 
 
-def remove_runs(conn: Connection, ids: Sequence[int], *, before: datetime) -> list[int]:
+def remove_runs(
+    conn: Connection, ids: Sequence[int], *, before: datetime, moves: int = MOVES
+) -> list[int]:
     """Take runs away with all that is only theirs; one that was started again meanwhile stays."""
-    query = sa.select(runs.c.id, runs.c.decision).where(runs.c.id.in_(ids), _may_go(before))
+    query = sa.select(runs.c.id, runs.c.decision).where(
+        runs.c.id.in_(ids), _may_go(before), ~_has_kept_version(moves)
+    )
     found = conn.execute(query).all()
     gone = [row.id for row in found]
     for table in (kept, steps, attempts, statuses, image_versions):

@@ -363,3 +363,93 @@ Index(
     sqlite_where=_OF_THE_SERVER,
     postgresql_where=_OF_THE_SERVER,
 )
+
+registries = Table(
+    "registries",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("host", String(255), nullable=False, unique=True),
+    Column("kind", String(30), nullable=False),
+    Column("key", String(12), nullable=False),
+    Column("sealed", LargeBinary, nullable=False),
+    Column("creates", Boolean, nullable=False),
+    Column("insecure", Boolean, nullable=False),
+    Column("guarded", Boolean, nullable=False),
+    Column("probe", Text),
+    Column("changed_by", Text, nullable=False),
+    Column("changed_at", Instant, nullable=False),
+    Column("checked_at", Instant),
+    Column("fault", Text),
+)
+
+registry_limits = Table(
+    "registry_limits",
+    metadata,
+    Column("host", String(255), primary_key=True),
+    Column("most", Integer, nullable=False),
+    Column("remaining", Integer, nullable=False),
+    Column("window", Integer),
+    Column("seen_at", Instant, nullable=False),
+)
+
+channels = Table(
+    "channels",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("image", Text, nullable=False),
+    Column("name", String(128), nullable=False),
+    Column("digest", String(80), nullable=False),
+    Column("moved_at", Instant, nullable=False),
+    Column("paused_at", Instant),
+    Column("paused_by", Text),
+    UniqueConstraint("image", "name"),
+)
+
+channel_moves = Table(
+    "channel_moves",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("image", Text, nullable=False),
+    Column("channel", String(128), nullable=False),
+    Column("kind", String(20), nullable=False),
+    Column("from_digest", String(80)),
+    Column("digest", String(80), nullable=False),
+    Column("run", Integer),
+    Column("by", Text, nullable=False),
+    Column("why", Text, nullable=False),
+    Column("state", String(20), nullable=False),
+    Column("error", Text),
+    Column("at", Instant, nullable=False),
+    Column("ended_at", Instant),
+    Index(None, "image", "channel", "id"),
+    Index(None, "digest"),
+)
+# One mover at a time, whatever process it is in.
+_UNDER_WAY = channel_moves.c.state == "moving"
+Index(
+    "uq_channel_moves_under_way",
+    channel_moves.c.image,
+    channel_moves.c.channel,
+    unique=True,
+    sqlite_where=_UNDER_WAY,
+    postgresql_where=_UNDER_WAY,
+)
+
+image_contents = Table(
+    "image_contents",
+    metadata,
+    Column("digest", String(80), primary_key=True),
+    Column("parts", JSON, nullable=False),
+    Column("seen_at", Instant, nullable=False),
+)
+
+announcements = Table(
+    "announcements",
+    metadata,
+    Column("name", String(100), primary_key=True),
+    Column("move", Integer, primary_key=True, autoincrement=False),
+    Column("tries", Integer, nullable=False),
+    Column("due_at", Instant),
+    Column("told_at", Instant),
+    Column("error", Text),
+)

@@ -11,9 +11,11 @@ from server.artifacts import ArtifactStore
 from server.clock import Clock
 from server.logs import LogStore
 from server.operations import Operations
+from server.releases import Releases
 from server.secrets import Secrets
 from server.store import Database
 from server.ui.deliveries import DeliveryPages
+from server.ui.images import ImagePages
 from server.ui.kept import KeptPages
 from server.ui.operations import OperationPages
 from server.ui.runs import RunPages
@@ -37,6 +39,7 @@ def routes(
     stopping: asyncio.Event,
     operations: Operations,
     secrets: Secrets,
+    releases: Releases,
 ) -> list[BaseRoute]:
     """The pages' routes; the last one takes every address that is left, so they come last.
 
@@ -53,6 +56,7 @@ def routes(
         public=public,
         stopping=stopping,
         operations=operations,
+        releases=releases,
     )
     return [
         site.assets.route(),
@@ -60,6 +64,7 @@ def routes(
         *RunPages(site).routes(),
         *KeptPages(site).routes(),
         *DeliveryPages(site).routes(),
+        *ImagePages(site).routes(),
         *OperationPages(site).routes(),
         *SecretPages(site, secrets).routes(),
         *SchedulePages(site).routes(),

@@ -17,12 +17,13 @@ from starlette.types import Receive, Scope, Send
 
 from pipelines.problems import LadingError
 from pipelines.progress import State
-from server.actions import Actions, ConflictError, InputsError, NotFoundError
+from server.actions import Actions, AwayError, ConflictError, InputsError, NotFoundError
 from server.artifacts import ArtifactStore
 from server.auth import Gate, Grant, Need, NotPermittedError
 from server.clock import Clock
 from server.logs import LogStore
 from server.operations import Operations
+from server.releases import Releases
 from server.secrets import NoOwnerError, NoSuchSecretError, SecretRefusedError
 from server.store import Database, DatabaseBusyError
 from server.store import pauses as pause_verbs
@@ -57,6 +58,7 @@ _STATUSES: tuple[tuple[type[LadingError], int], ...] = (
     (NotPermittedError, 401),
     (ForeignOriginError, 403),
     (FormError, 400),
+    (AwayError, 503),
     (DatabaseBusyError, 503),
 )
 
@@ -109,6 +111,7 @@ class Site:
         public: bool,
         stopping: asyncio.Event,
         operations: Operations,
+        releases: Releases,
     ) -> None:
         self.database = database
         self.logs = logs
@@ -119,6 +122,7 @@ class Site:
         self.public = public
         self.stopping = stopping
         self.operations = operations
+        self.releases = releases
         self.gate = Gate(database=database, clock=clock)
         self.assets = Assets()
         self._templates = _environment(self.assets, clock)

@@ -35,6 +35,8 @@ def app(house: House) -> Starlette:
         stopping=house.stopping,
         operations=house.operations,
         secrets=house.secrets,
+        registries=house.registries,
+        releases=house.releases,
     )
     return Starlette(routes=[Mount("/api/v1", routes=routes)])
 

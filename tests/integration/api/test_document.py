@@ -79,7 +79,8 @@ def test_no_model_of_parameters_is_left_among_the_bodies(stranger: TestClient) -
 
 @pytest.mark.parametrize("path", [endpoint.path for endpoint in ENDPOINTS])
 def test_every_endpoint_wants_a_token(stranger: TestClient, path: str) -> None:
-    address = path.format(run=1, attempt=1, key="test.unit", delivery="x", secret="npm")
+    named = {"run": 1, "attempt": 1, "key": "test.unit", "delivery": "x"}
+    address = path.format(**named, secret="npm", registry="x")
     for method in ("GET", "POST", "PUT", "DELETE", "PATCH", "HEAD"):
         response = stranger.request(method, address)
 
@@ -109,6 +110,9 @@ def test_answers_are_as_described(house: House, client: TestClient, openapi: Ope
         f"runs/{run.id}/attempts/1/steps/test.unit/artifact?path=out/a.txt",
         "artifacts/latest?repository=acme/web&branch=main&pipeline=web&step=test.unit",
         "images",
+        "registries",
+        "channels",
+        "moves",
         "repositories",
         "operations",
         "secrets",

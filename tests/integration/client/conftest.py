@@ -106,6 +106,8 @@ def wire(house: House) -> Iterator[Proxy]:
         stopping=house.stopping,
         operations=house.operations,
         artifacts=house.artifacts,
+        registries=house.registries,
+        releases=house.releases,
         secrets=house.secrets,
     )
     app = Starlette(routes=[Mount("/api/v1", routes=routes)])

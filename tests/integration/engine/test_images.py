@@ -2,8 +2,8 @@ from __future__ import annotations
 
 import urllib.request
 from base64 import b64encode
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Iterator
+from typing import Any, cast
 from uuid import uuid4
 
 import pytest
@@ -11,6 +11,8 @@ import pytest
 from pipelines.plan import BuildWork
 from pipelines.progress import Outcome, State
 from pipelines.registries.logins import Login
+from pipelines.registries.mending import MendingLogins
+from pipelines.registries.refusals import Refusal
 from pipelines.source import GitSource
 from pipelines.testing import build_step, commands_step, plan_of, push_step
 from scripts.parts.registry import Registry
@@ -196,6 +198,46 @@ def test_a_wrong_password_is_told_with_the_setting(
     )
     assert f'check registries."{registry.address}" in config.toml' in outcome.message
     assert "wrong-password" not in outcome.message + bench.outputs.text("push.web")
+
+
+class Renewing(MendingLogins):
+    """A login that has ended, and another one when it is refused."""
+
+    def __init__(self, host: str, good: Login) -> None:
+        self._host, self._good = host, good
+        self._now = Login(username="lading", password="this one has ended")
+        self.asked: list[tuple[str, Refusal]] = []
+
+    def mend(self, repository: str, refusal: Refusal) -> bool:
+        self.asked.append((repository, refusal))
+        renewed, self._now = self._now != self._good, self._good
+        return renewed
+
+    def __getitem__(self, host: str) -> Login:
+        return {self._host: self._now}[host]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter([self._host])
+
+    def __len__(self) -> int:
+        return 1
+
+
+def test_a_push_whose_login_has_ended_goes_on_with_another(
+    bench: Bench, busybox_image: str, made: Made, registry: Registry
+) -> None:
+    login(bench, registry)
+    logins = Renewing(registry.address, bench.logins[registry.address])
+    bench.logins = cast("Any", logins)
+    bench.source = made({"Dockerfile": f"FROM {busybox_image}\n"})
+    repository = f"{registry.address}/acme/{uuid4().hex[:8]}"
+    plan = plan_of(build_step(), push_step(repository, "1", needs=("build.web",)))
+
+    outcome = run(bench.outcomes(plan))["push.web"]
+
+    assert outcome.state is State.SUCCESS, outcome.message
+    assert logins.asked == [(repository, Refusal.DENIED)]
+    assert "tried once more" in bench.outputs.text("push.web")
 
 
 def test_a_base_behind_a_login_is_pulled(

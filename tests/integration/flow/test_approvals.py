@@ -75,16 +75,7 @@ def test_a_strangers_commit_runs_only_once_approved_and_gets_nothing(flow: Flow)
     assert "correct-horse" not in flow.server.log(run, "test.unit")
     assert ended.plan is not None
     assert not ended.plan.trusted
-    assert (
-        lading._executor(
-            run=ended,
-            attempt=1,
-            plan=ended.plan,
-            source=None,  # type: ignore[arg-type]
-            secrets=None,  # type: ignore[arg-type]
-        )._logins
-        == {}
-    )
+    assert lading.logins_for(ended) == {}
     assert flow.server.images(run) == []
     flow.github.wait_for(flow.web.full_name, ended.sha, "lading/pull_request/default", "error")
 

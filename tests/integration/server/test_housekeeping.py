@@ -14,17 +14,19 @@ import pytest
 from pipelines.engine.cleanup import OldImage, Unused
 from pipelines.events import EventKind
 from pipelines.problems import ExecutorUnavailableError
-from pipelines.progress import State
+from pipelines.progress import Pushed, State
 from pipelines.reports import Report
 from server import housekeeping as room
 from server.config import RetentionSettings
 from server.housekeeping import Gone, Housekeeping
-from server.store import deliveries, retention, runs, tallies
+from server.store import channels, deliveries, images, retention, runs, tallies
+from server.store.channels import MoveKind, NewMove
 from server.store.rows import DecisionOutcome, RunRow
 from server.store.tallies import Tally
 from tests.builders import House, event
 
 DAY = 86400.0
+IMAGE = "registry.test/web"
 
 
 class EngineDouble:
@@ -94,6 +96,43 @@ class Kept:
         house.end(run.id, "test.unit", State.FAILURE, exit_code=1)
         house.finish(run.id, State.FAILURE, "test.unit failed")
         return house.fresh(run.id)
+
+    def pushed(self, letter: str) -> RunRow:
+        """A run that succeeded and pushed an image."""
+        house = self.house
+        run = house.run(delivery=house.delivery(f"d-{house.delivery_ids.new()}"))
+        house.take()
+        house.finish(run.id, State.SUCCESS, "passed")
+        version = Pushed(repository=IMAGE, digest=letter * 64, size=1, tags=("main",))
+        house.database.run(
+            images.add_image_version,
+            run=run,
+            attempt=1,
+            step="push.web",
+            pushed=version,
+            at=house.clock(),
+        )
+        return house.fresh(run.id)
+
+    def promote(self, letter: str) -> None:
+        """`production` leads to an image from now on."""
+        new = NewMove(
+            image=IMAGE,
+            channel="production",
+            kind=MoveKind.PROMOTE,
+            digest=letter * 64,
+            by="ada",
+        )
+        move = self.house.database.run(channels.begin_move, new, at=self.house.clock())
+        assert move is not None
+        self.house.database.run(
+            channels.end_move,
+            move,
+            from_digest=move.from_digest,
+            pause=False,
+            parts=(),
+            at=self.house.clock(),
+        )
 
     def delivery_of(self, run: RunRow) -> str:
         decision = self.house.database.run(deliveries.decision, run.decision)
@@ -183,6 +222,40 @@ def test_a_run_that_made_an_image_version_stays(kept: Kept) -> None:
 
     assert kept.known(pushed)
     assert count(kept.house, "image_versions") == 2
+
+
+def test_a_version_stays_that_a_channel_leads_to_or_may_be_rolled_back_to_and_no_other(
+    kept: Kept,
+) -> None:
+    kept.settings = RetentionSettings(least_runs=0, moves=2)
+    made = [kept.pushed(letter) for letter in "abcde"]
+    for letter in "abcd":
+        kept.promote(letter)
+    kept.failed_on("refs/heads/main")
+    kept.house.clock.forward(days=400)
+
+    kept.keep()
+
+    # Two moves back: from b to c, and from c to d.
+    assert [kept.known(run) for run in made] == [False, True, True, True, False]
+    assert sound(kept.house)
+
+
+def test_a_version_that_is_promoted_just_then_stays(kept: Kept) -> None:
+    old = kept.pushed("a")
+    kept.pushed("b")
+    kept.promote("b")
+    kept.house.clock.forward(days=400)
+    before = kept.house.clock() - timedelta(days=90)
+    found = kept.house.database.run(
+        retention.old_runs, old.repository, below=old.id + 1, before=before, after=0, limit=9
+    )
+    assert [one.id for one in found] == [old.id]
+    kept.promote("a")
+
+    gone = kept.house.database.run(retention.remove_runs, [old.id], before=before)
+
+    assert gone == []
 
 
 def test_the_newest_run_of_each_branch_stays_so_that_its_head_is_not_built_anew(

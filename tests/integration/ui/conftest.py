@@ -37,6 +37,7 @@ def make_app(house: House) -> MakeApp:
             stopping=house.stopping,
             operations=house.operations,
             secrets=house.secrets,
+            releases=house.releases,
         )
         return Starlette(routes=routes)
 

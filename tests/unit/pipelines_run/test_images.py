@@ -91,7 +91,8 @@ def test_a_refused_login_names_user_registry_and_setting() -> None:
     told = str(explain("push of r.io/a:1", "r.io", login, "unauthorized"))
     assert told == (
         "registry r.io refused the login of bot for the push of r.io/a:1: "
-        'check registries."r.io" in config.toml, and what that user may do there'
+        'check registries."r.io" in config.toml, or `lading registry add r.io`, and what that '
+        "user may do there"
     )
 
 

@@ -1,0 +1,423 @@
+"""Channels moved at a real registry that wants a login."""
+
+from __future__ import annotations
+
+import asyncio
+import shutil
+from collections.abc import Coroutine, Iterator
+from datetime import timedelta
+from pathlib import Path
+from typing import Any, TypeVar
+
+import pytest
+
+from pipelines.executor import Output
+from pipelines.plan import BuiltImageRef, PushWork, Stage, Step
+from pipelines.progress import Outcome, Pushed, State
+from pipelines.registries.client import RegistryClient
+from pipelines.registries.logins import Login as RegistryLogin
+from pipelines.registries.names import Repository
+from pipelines.registries.tags import digest_of
+from pipelines.testing import ScriptedExecutor
+from scripts.parts.registry import Registry
+from scripts.parts.registry import registry as running_registry
+from server.actions import AwayError, ConflictError, InputsError, NotFoundError
+from server.registries import Login
+from server.releases import Holding
+from server.store import channels as verbs
+from server.store import images as image_verbs
+from server.store.channels import MoveKind, MoveRow, MoveState, NewMove
+from tests.builders import House
+from tests.parts.images import Image, put_image, put_index, request
+from tests.parts.proxy import Proxy, proxy
+
+T = TypeVar("T")
+
+
+class Port:
+    """A house with some versions of one image in a registry, and the way there."""
+
+    def __init__(self, house: House, registry: Registry, way: Proxy) -> None:
+        self.house = house
+        self.registry = registry
+        self.way = way
+        self.image = f"{way.address}/acme/web"
+        self.repository = house.repository()
+
+    def do(self, work: Coroutine[Any, Any, T]) -> T:
+        return asyncio.run(work)
+
+    def push(self, text: str, *tags: str) -> Image:
+        """A run pushed an image."""
+        image = put_image(self.registry, "acme/web", *(tags or (text,)), content=text)
+        self.pushed(image.digest, *(tags or (text,)))
+        return image
+
+    def pushed(self, digest: str, *tags: str) -> None:
+        run = self.house.run()
+        pushed = Pushed(repository=self.image, digest=digest, size=1, tags=tags)
+        self.house.database.run(
+            image_verbs.add_image_version,
+            run=run,
+            attempt=1,
+            step="push.web",
+            pushed=pushed,
+            at=self.house.clock.forward(minutes=1),
+        )
+
+    def promote(self, version: str, channel: str = "production") -> MoveRow:
+        return self.do(
+            self.house.releases.promote(self.image, channel, version, by="ada", why="it is good")
+        )
+
+    def rollback(self, channel: str = "production", to: str | None = None) -> MoveRow:
+        return self.do(
+            self.house.releases.rollback(self.image, channel, to=to, by="bob", why="it broke")
+        )
+
+    def deploy(self, version: str) -> MoveRow:
+        async def work() -> MoveRow:
+            releases = self.house.releases
+            to = await releases.version(self.image, version)
+            return await releases.move(
+                image=self.image,
+                channel="production",
+                to=to,
+                by="run 7",
+                kind=MoveKind.DEPLOY,
+                run=7,
+            )
+
+        return self.do(work())
+
+    def under(self, tag: str) -> str | None:
+        """What the registry itself has under a tag."""
+        login = RegistryLogin(
+            username=self.registry.username or "", password=self.registry.password or ""
+        )
+        named = Repository(host=self.registry.address, path="acme/web")
+        client = RegistryClient(named, login=login, insecure=True)
+        try:
+            return digest_of(client, tag)
+        finally:
+            client.close()
+
+    def moves(self) -> list[MoveRow]:
+        return self.house.database.run(verbs.moves, image=self.image)
+
+
+@pytest.fixture
+def port(tmp_path: Path) -> Iterator[Port]:
+    house = House(tmp_path)
+    folder = tmp_path / "registry"
+    with (
+        running_registry(folder, username="lading", password="correct horse battery") as registry,
+        proxy(registry.address) as way,
+    ):
+        made = Port(house, registry, way)
+        login = Login(
+            host=way.address,
+            username=registry.username or "",
+            password=registry.password or "",
+            probe="acme/web",
+        )
+        made.do(house.registries.add(login, by="ada", guarded=False))
+        yield made
+        house.close()
+
+
+def test_a_channel_is_moved_and_who_why_from_and_to_is_written_down(port: Port) -> None:
+    old, new = port.push("old"), port.push("new")
+
+    port.promote("old")
+    port.promote("new")
+
+    assert port.under("production") == new.digest
+    newest, first = port.moves()
+    assert (first.from_digest, first.digest) == (None, old.digest)
+    assert (newest.from_digest, newest.digest) == (old.digest, new.digest)
+    assert (newest.by, newest.why, newest.kind) == ("ada", "it is good", MoveKind.PROMOTE)
+    assert newest.state is MoveState.MOVED
+
+
+def test_where_the_tag_really_led_is_written_down_whoever_moved_it(port: Port) -> None:
+    port.push("old")
+    stranger = put_image(port.registry, "acme/web", "production", content="by hand")
+
+    assert port.promote("old").from_digest == stranger.digest
+
+
+def test_the_second_move_to_a_version_is_two_round_trips(port: Port) -> None:
+    image, _ = port.push("one"), port.push("two")
+    port.promote("one")
+    port.promote("two")
+    port.way.requests.clear()
+
+    port.promote("one")
+
+    # All but the last are asked at the same time.
+    *together, last = port.way.requests
+    assert last == "PUT /v2/acme/web/manifests/production"
+    assert sorted(together) == sorted(
+        [
+            f"GET /v2/acme/web/manifests/{image.digest}",
+            "HEAD /v2/acme/web/manifests/production",
+            f"HEAD /v2/acme/web/blobs/{image.config}",
+            f"HEAD /v2/acme/web/blobs/{image.layers[0]}",
+        ]
+    )
+
+
+def test_an_index_of_several_platforms_is_moved_as_it_is(port: Port) -> None:
+    one, two = (put_image(port.registry, "acme/web", content=text) for text in ("1", "2"))
+    index = put_index(port.registry, "acme/web", "multi", one, two)
+    port.pushed(index, "multi")
+
+    port.promote("multi")
+
+    assert port.under("production") == index
+
+
+def test_a_version_whose_blob_is_gone_is_refused_by_the_blobs_name(port: Port) -> None:
+    old, new = port.push("old"), port.push("new")
+    port.promote("new")
+    request(port.registry, "DELETE", f"acme/web/blobs/{old.layers[0]}")
+
+    with pytest.raises(ConflictError, match=f"layer {old.layers[0]}"):
+        port.promote("old")
+
+    assert port.under("production") == new.digest
+    assert port.moves()[0].state is MoveState.FAILED
+    assert old.layers[0] in str(port.moves()[0].error)
+
+
+def test_a_blob_that_is_gone_from_the_registrys_own_disk_is_missed(
+    port: Port, tmp_path: Path
+) -> None:
+    old = port.push("old")
+    port.push("new")
+    port.promote("old")  # its parts are known from now on
+    port.promote("new")
+    digits = old.layers[0].removeprefix("sha256:")
+    shutil.rmtree(
+        tmp_path / "registry/images/docker/registry/v2/blobs/sha256" / digits[:2] / digits
+    )
+
+    with pytest.raises(ConflictError, match=f"layer {old.layers[0]}"):
+        port.rollback()
+
+
+def test_a_version_whose_manifest_is_gone_is_refused_by_its_name(port: Port) -> None:
+    old = port.push("old")
+    request(port.registry, "DELETE", f"acme/web/manifests/{old.digest}")
+
+    with pytest.raises(ConflictError, match=f"the manifest {old.digest} is not in"):
+        port.promote(old.digest)
+
+
+def test_an_index_of_which_a_platform_is_gone_is_refused(port: Port) -> None:
+    one, two = (put_image(port.registry, "acme/web", content=text) for text in ("1", "2"))
+    port.pushed(put_index(port.registry, "acme/web", "multi", one, two), "multi")
+    request(port.registry, "DELETE", f"acme/web/manifests/{two.digest}")
+
+    with pytest.raises(ConflictError, match=f"manifest {two.digest}"):
+        port.promote("multi")
+
+
+def test_a_rollback_goes_back_and_keeps_runs_away_until_they_are_let(port: Port) -> None:
+    old, new = port.push("old"), port.push("new")
+    port.promote("old")
+    port.promote("new")
+
+    port.rollback()
+
+    assert port.under("production") == old.digest
+    with pytest.raises(ConflictError, match="lading channel resume"):
+        port.deploy("new")
+    assert port.under("production") == old.digest
+
+    port.do(port.house.releases.resume(port.image, "production", by="bob"))
+    port.deploy("new")
+    assert port.under("production") == new.digest
+
+
+def test_a_person_may_promote_while_runs_may_not(port: Port) -> None:
+    port.push("old")
+    new = port.push("new")
+    port.promote("old")
+    port.promote("new")
+    port.rollback()
+
+    port.promote("new")
+
+    assert port.under("production") == new.digest
+    with pytest.raises(ConflictError, match="rolled back by bob"):
+        port.deploy("old")
+
+
+def test_a_rollback_goes_where_it_is_told(port: Port) -> None:
+    first = port.push("1st")
+    port.push("2nd")
+    port.push("3rd")
+    for version in ("1st", "2nd", "3rd"):
+        port.promote(version)
+
+    port.rollback(to="1st")
+
+    assert port.under("production") == first.digest
+
+
+def test_a_channel_that_never_led_elsewhere_cannot_be_rolled_back(port: Port) -> None:
+    port.push("old")
+    port.promote("old")
+
+    with pytest.raises(ConflictError, match="--to"):
+        port.rollback()
+    with pytest.raises(NotFoundError, match="has no channel"):
+        port.rollback("staging")
+
+
+@pytest.mark.parametrize("name", ["sha-0123456789ab", "v1.2.3", "1.2.3"])
+def test_a_tag_that_is_written_once_is_never_moved(port: Port, name: str) -> None:
+    port.push("old")
+    new = port.push("new", name)
+
+    with pytest.raises(InputsError, match="written once"):
+        port.promote("old", channel=name)
+
+    assert port.under(name) == new.digest
+
+
+def test_only_what_was_pushed_here_is_a_version(port: Port) -> None:
+    put_image(port.registry, "acme/web", "foreign")
+    port.push("old")
+
+    with pytest.raises(NotFoundError, match="no version 'foreign'"):
+        port.promote("foreign")
+
+
+def test_a_registry_that_is_down_leaves_the_channel_and_a_record(port: Port) -> None:
+    port.push("old")
+    port.promote("old")
+    port.push("new")
+    port.way.go_down()
+
+    with pytest.raises(AwayError, match="unavailable"):
+        port.promote("new")
+
+    assert port.moves()[0].state is MoveState.FAILED
+    (channel,) = port.house.database.run(verbs.all_channels, image=port.image)
+    assert channel.digest == port.moves()[1].digest
+
+
+def test_a_channel_that_somebody_is_moving_is_not_moved_at_the_same_time(port: Port) -> None:
+    port.push("old")
+    begun(port, f"sha256:{'e' * 64}")
+
+    with pytest.raises(ConflictError, match="is being moved since"):
+        port.promote("old")
+
+
+@pytest.mark.parametrize("arrived", [True, False])
+def test_a_move_that_was_cut_off_is_ended_by_what_the_registry_has(
+    port: Port, *, arrived: bool
+) -> None:
+    port.push("old", "old", *(["production"] if not arrived else []))
+    new = port.push("new", "new", *(["production"] if arrived else []))
+    begun(port, new.digest)
+    port.house.clock.forward(seconds=timedelta(minutes=11).total_seconds())
+
+    port.do(port.house.releases.settle())
+
+    (move,) = port.moves()
+    assert move.state is (MoveState.MOVED if arrived else MoveState.FAILED)
+    channels = port.house.database.run(verbs.all_channels, image=port.image)
+    assert [row.digest for row in channels] == ([new.digest] if arrived else [])
+
+
+def begun(port: Port, digest: str) -> None:
+    new = NewMove(
+        image=port.image, channel="production", kind=MoveKind.PROMOTE, digest=digest, by="eve"
+    )
+    assert port.house.database.run(verbs.begin_move, new, at=port.house.clock()) is not None
+
+
+def test_a_look_changes_nothing_and_says_what_would(port: Port) -> None:
+    old, new = port.push("old"), port.push("new")
+    port.promote("old")
+    releases = port.house.releases
+
+    async def look() -> Any:  # noqa: ANN401
+        to = await releases.version(port.image, "new")
+        return await releases.look(port.image, "production", to)
+
+    seen = port.do(look())
+
+    assert (seen.now, seen.version.digest, seen.fault, seen.parts) == (
+        old.digest,
+        new.digest,
+        None,
+        3,
+    )
+    assert port.under("production") == old.digest
+    assert len(port.moves()) == 1
+
+
+def test_a_push_of_latest_makes_the_channel_and_moves_it_with_its_run(port: Port) -> None:
+    port.push("old", "main", "latest")
+    new = port.push("new", "main", "latest")
+
+    (channel,) = port.house.database.run(verbs.all_channels, image=port.image)
+    assert (channel.name, channel.digest) == ("latest", new.digest)
+    newest = port.moves()[0]
+    assert (newest.kind, newest.by) == (MoveKind.PUSH, f"run {newest.run}")
+
+
+class Kept:
+    """Keeps what is written."""
+
+    full = False
+
+    def __init__(self) -> None:
+        self.text = b""
+
+    def write(self, stream: int, data: bytes) -> None:  # noqa: ARG002
+        self.text += data
+
+
+class Pushing(ScriptedExecutor):
+    """Remembers which tags it was asked to push."""
+
+    asked: tuple[str, ...] = ()
+
+    async def run(self, step: Step, output: Output, running: Any) -> Outcome:  # noqa: ANN401, ARG002
+        assert isinstance(step.work, PushWork)
+        self.asked = step.work.tags
+        return Outcome(state=State.SUCCESS)
+
+
+@pytest.mark.parametrize(
+    ("tags", "pushed", "state"),
+    [
+        (("main", "latest"), ("main",), State.SUCCESS),
+        (("latest",), (), State.ERROR),
+        (("main",), ("main",), State.SUCCESS),
+    ],
+)
+def test_a_push_leaves_a_channel_that_was_rolled_back_where_it_is(
+    port: Port, tags: tuple[str, ...], pushed: tuple[str, ...], state: State
+) -> None:
+    port.push("old", "old", "latest")
+    port.push("new", "new", "latest")
+    port.rollback("latest")
+    executor, output = Pushing(), Kept()
+    work = PushWork(image=BuiltImageRef(build="build.web"), repository=port.image, tags=tags)
+    step = Step(stage=Stage.PUSH, name="web", timeout=60, work=work)
+
+    outcome = port.do(
+        Holding(executor, paused=port.house.releases.paused).run(step, output, lambda: None)
+    )
+
+    assert outcome.state is state
+    assert executor.asked == pushed
+    assert (b"lading channel resume" in output.text) == ("latest" in tags)
