@@ -14,9 +14,12 @@ from pipelines.definition import tree, words
 from pipelines.definition.checks import check
 from pipelines.definition.fields import EMPTY, shown
 from pipelines.definition.models import DEFAULT_NAME, Definition
+from pipelines.definition.recipes import Templates
+from pipelines.definition.templated import TEMPLATES
 from pipelines.definition.tree import MAX_PROBLEMS, Entries, Items, Mark, Node, Scalar
 from pipelines.plan import STAGE_ORDER
 from pipelines.problems import Problem, Severity
+from pipelines.recipes import built_in
 from pipelines.values import Value
 
 SINGLE_FILE = ".lading.yml"
@@ -54,16 +57,17 @@ def default_name(file: str) -> str:
     return re.sub(r"[^A-Za-z0-9._-]+", "-", path.stem).strip("-._")[:63] or DEFAULT_NAME
 
 
-def parse(text: str | bytes, file: str) -> Parsed:
+def parse(text: str | bytes, file: str, templates: Templates | None = None) -> Parsed:
     """Read a pipeline file written by a stranger.
 
     Args:
         text: The whole file; bytes are read as UTF-8.
         file: Its path in the repository, for problems and for the pipeline's name.
+        templates: What `template` may name. Default: those that come with Lading.
 
     Never raises for anything in the text.
     """
-    definition, problems = _parse(text, file)
+    definition, problems = _parse(text, file, templates or built_in())
     told = problems[:MAX_PROBLEMS]
     if any(each.severity is Severity.ERROR for each in told):
         definition = None
@@ -73,7 +77,9 @@ def parse(text: str | bytes, file: str) -> Parsed:
     )
 
 
-def _parse(text: str | bytes, file: str) -> tuple[Definition | None, list[Problem]]:
+def _parse(
+    text: str | bytes, file: str, templates: Templates
+) -> tuple[Definition | None, list[Problem]]:
     if len(text) > tree.MAX_BYTES:
         hint = "put long commands into a script in the repository"
         return None, [tree.problem("P002", f"more than {tree.MAX_BYTES // 1024} KiB", None, hint)]
@@ -84,7 +90,7 @@ def _parse(text: str | bytes, file: str) -> tuple[Definition | None, list[Proble
     root, problems = tree.compose(decoded)
     if root is None:
         return None, problems
-    definition, faults = _validate(root, default_name(file))
+    definition, faults = _validate(root, default_name(file), templates)
     # What is wrong between steps comes last: often it only follows from a mistyped key.
     return definition, [*_in_order([*problems, *faults]), *_in_order(check(root))]
 
@@ -99,7 +105,9 @@ def _not_utf8(error: UnicodeDecodeError) -> Problem:
     return tree.problem("P004", "the file is not UTF-8 text", mark, "save it as UTF-8")
 
 
-def _validate(root: Node, name: str) -> tuple[Definition | None, list[Problem]]:
+def _validate(
+    root: Node, name: str, templates: Templates
+) -> tuple[Definition | None, list[Problem]]:
     data = tree.plain(root)
     if data is EMPTY:
         return None, []  # an empty file: the checks say so
@@ -108,7 +116,7 @@ def _validate(root: Node, name: str) -> tuple[Definition | None, list[Problem]]:
             tree.problem("P013", "a pipeline is made of keys", root.mark, "`build: {web: {}}`")
         ]
     try:
-        return Definition.model_validate({"name": name, **data}), []
+        return Definition.model_validate({"name": name, **data}, context={TEMPLATES: templates}), []
     except ValidationError as error:
         details = _without_echoes(error.errors(include_url=False))
         placed = sorted(((_mark(root, each), each) for each in details), key=lambda pair: pair[0])
@@ -176,6 +184,8 @@ def _where(owner: _Place) -> str:
         return "resources"
     if within and within[0] == "env":
         return "secret"
+    if place == "build" and within and within[0] == "run":
+        return "run"
     return "image" if within and within[0] == "image" else place
 
 

@@ -12,7 +12,16 @@ from datetime import UTC, datetime
 
 from pipelines import inputs, placeholders, references
 from pipelines.definition.fields import End
-from pipelines.definition.models import Definition, FromBuild, FromSecret, Push, StepWhen, Test
+from pipelines.definition.models import (
+    Build,
+    Definition,
+    FromBuild,
+    FromSecret,
+    Push,
+    StepWhen,
+    Templated,
+    Test,
+)
 from pipelines.durations import format_size
 from pipelines.events import Event, EventKind
 from pipelines.matching import Changed, ends, left_out
@@ -32,6 +41,7 @@ from pipelines.plan import (
     Work,
 )
 from pipelines.problems import DefinitionInvalidError, Problem
+from pipelines.recipes import Rendered
 from pipelines.tagging import branch_slug, default_tags, tag_slug, version_tags
 from pipelines.values import Value
 
@@ -93,6 +103,7 @@ def plan(
     committed_at: datetime,
     defaults: PlanDefaults,
     changed: Changed = None,
+    rendered: Mapping[str, Rendered] | None = None,
 ) -> Plan:
     """Make a definition ready to run for an event.
 
@@ -102,13 +113,16 @@ def plan(
         committed_at: The commit's own time, aware; images carry it, and no other time.
         defaults: What holds where the file is silent.
         changed: Paths that changed, for the `when` of steps; None where that is not known.
+        rendered: The Dockerfile of each build that names a template. None where the commit's files
+            are not known: such a plan can be looked at, and its templates cannot be built.
 
     Raises:
         DefinitionInvalidError: The event gives an image a name that is none, or a step asks for
             more than the defaults allow.
         InputsInvalidError: A person gave inputs that the definition does not take.
     """
-    return _Planner(definition, event, defaults, changed).plan(committed_at)
+    planner = _Planner(definition, event, defaults, changed, rendered)
+    return planner.plan(committed_at)
 
 
 def bind(plan: Plan, *, run: int, attempt: int) -> Plan:
@@ -119,8 +133,14 @@ def bind(plan: Plan, *, run: int, attempt: int) -> Plan:
 
 class _Planner:
     def __init__(
-        self, definition: Definition, event: Event, defaults: PlanDefaults, changed: Changed
+        self,
+        definition: Definition,
+        event: Event,
+        defaults: PlanDefaults,
+        changed: Changed,
+        rendered: Mapping[str, Rendered] | None,
     ) -> None:
+        self._rendered = rendered
         self._definition = definition
         self._event = event
         self._changed = changed
@@ -205,14 +225,7 @@ class _Planner:
 
     def _steps(self) -> Iterator[Step]:
         for name, build in self._definition.build.items():
-            folder = "" if build.context == "." else f"{build.context}/"
-            work = BuildWork(
-                dockerfile=build.dockerfile or f"{folder}Dockerfile",
-                context=build.context,
-                target=build.target,
-                args={key: self._argument(value) for key, value in build.args.items()},
-            )
-            yield self._step(Stage.BUILD, name, None, work)
+            yield self._step(Stage.BUILD, name, None, self._build(name, build))
         for name, test in self._definition.test.items():
             for variant in _variants(name, test):
                 yield self._test(variant, name, test)
@@ -226,6 +239,22 @@ class _Planner:
             )
             step = self._step(Stage.PUSH, name, push.timeout, pushed)
             yield step.model_copy(update=self._after(push.when))
+
+    def _build(self, name: str, build: Build) -> BuildWork:
+        if isinstance(build, Templated):
+            if self._rendered is None:
+                return BuildWork(context=build.context, template=build.template, rendered="")
+            made = self._rendered[name]
+            return BuildWork(
+                context=build.context, template=made.template, rendered=made.text, files=made.files
+            )
+        folder = "" if build.context == "." else f"{build.context}/"
+        return BuildWork(
+            dockerfile=build.dockerfile or f"{folder}Dockerfile",
+            context=build.context,
+            target=build.target,
+            args={key: self._argument(value) for key, value in build.args.items()},
+        )
 
     def _test(self, variant: _Variant, name: str, test: Test) -> Step:
         image = self._image(variant, test)

@@ -29,6 +29,7 @@ from pipelines.engine.leftovers import find_leftovers, remove_leftovers
 from pipelines.plan import Plan
 from pipelines.planning import PlanDefaults
 from pipelines.problems import ExecutorUnavailableError, LadingError
+from pipelines.recipes import catalogue
 from pipelines.redaction import StepSecrets
 from pipelines.registries.logins import Login
 from pipelines.source import Source
@@ -38,6 +39,7 @@ from server.alone import alone
 from server.config import Settings
 from server.disks import PART as DISK
 from server.disks import DiskWatch
+from server.dockerfiles import Dockerfiles
 from server.engine_watch import EngineWatch
 from server.hosts.factory import make_hosts
 from server.housekeeping import BuildCache, Housekeeping
@@ -95,6 +97,7 @@ class Lading:
         self.logs = LogStore(data / "logs", limit=settings.worker.log_limit)
         self.hosts = make_hosts(settings)
         self.mirrors = Mirrors(data / "mirrors")
+        self.dockerfiles = Dockerfiles(self.database, self.mirrors)
         self.engine = Engine(
             settings.engine.url,
             ThreadPoolExecutor(ENGINE_THREADS, thread_name_prefix="engine"),
@@ -128,6 +131,7 @@ class Lading:
             tell=self.reporting.notify,
             interrupt=self.worker.interrupt,
             run_url=self.run_url,
+            templates=catalogue(settings.recipes.folder),
         )
         self.timetable = Timetable(
             database=self.database, clock=clock.now, start=self.intake.start_slot
@@ -309,6 +313,7 @@ class Lading:
                         base_url=self.url,
                         stopping=self.stopping,
                         operations=self.operations,
+                        dockerfiles=self.dockerfiles,
                     ),
                 ),
                 *operations_routes(self.metrics, self.operations),
@@ -321,6 +326,7 @@ class Lading:
                     public=self.settings.server.public,
                     stopping=self.stopping,
                     operations=self.operations,
+                    dockerfiles=self.dockerfiles,
                 ),
             ],
             lifespan=self._lifespan,

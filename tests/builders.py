@@ -33,8 +33,10 @@ from pipelines.progress import (
 from server.actions import Actions, ConflictError, NotFoundError
 from server.auth import make_token, token_hash
 from server.disks import Disk
+from server.dockerfiles import Dockerfiles
 from server.hosts.port import RepositoryRef, StatusState
 from server.logs import LogStore
+from server.mirrors import Mirrors
 from server.notices import Board
 from server.operations import Operations
 from server.store import Database, deliveries, images, repositories, runs, statuses, tokens
@@ -205,6 +207,8 @@ class House:
             data=folder,
             clock=self.clock,
         )
+        self.mirrors = Mirrors(folder / "mirrors")
+        self.dockerfiles = Dockerfiles(self.database, self.mirrors)
         self.interrupted: list[tuple[int, int]] = []
         self.woken = 0
         self.actions = Actions(

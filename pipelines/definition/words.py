@@ -17,6 +17,7 @@ from pipelines.definition.models import (
     StepWhen,
     Test,
 )
+from pipelines.definition.recipes import Run
 from pipelines.values import Value
 
 PLACES: dict[str, type[Value]] = {
@@ -28,6 +29,7 @@ PLACES: dict[str, type[Value]] = {
     "concurrency": Concurrency,
     "image": FromBuild,
     "build": Build,
+    "run": Run,
     "test": Test,
     "secret": FromSecret,
     "resources": Resources,
@@ -35,11 +37,9 @@ PLACES: dict[str, type[Value]] = {
 }
 """Each place where keys stand, and the model that knows them."""
 
-_TEMPLATE = ("template", "version", "base", "packages", "dependencies", "steps", "env", "run")
-
 NOT_YET: dict[str, frozenset[str]] = {
     "pipeline": frozenset({"deploy"}),
-    "build": frozenset({*_TEMPLATE, "secrets", "platforms"}),
+    "build": frozenset({"secrets", "platforms"}),
     "test": frozenset(
         {
             "services",
@@ -118,6 +118,11 @@ FOREIGN: dict[str, str] = {
 }
 """What other systems call things, and what to write here."""
 
+BESIDE_A_TEMPLATE = frozenset(
+    {"version", "base", "packages", "dependencies", "steps", "files", "env", "labels", "run"}
+)
+"""Keys of a build that mean something only where a template takes them."""
+
 FOREIGN_IN: dict[str, dict[str, str]] = {
     "when": {
         "branches": "here it is `branch`",
@@ -157,6 +162,8 @@ def meant(key: str) -> str | None:
 
 def hint(place: str, key: str) -> str:
     """What to write in place of a key that is unknown there."""
+    if place == "build" and key in BESIDE_A_TEMPLATE:
+        return f"`{key}` stands beside a `template`, which a Dockerfile has none of"
     taught = FOREIGN | FOREIGN_IN.get("when" if place == "step_when" else place, {})
     if key in taught:
         return taught[key]

@@ -11,9 +11,10 @@ from starlette.responses import Response
 
 from pipelines.progress import State
 from server.api import models, operations, views
-from server.api.output import StepOutput
+from server.api.output import TEXT_HEADERS, StepOutput
 from server.api.problems import ApiError
 from server.api.routing import Api, Asked, Endpoint
+from server.dockerfiles import NoDockerfileError
 from server.store import deliveries as delivery_verbs
 from server.store import groups as group_verbs
 from server.store import images as image_verbs
@@ -108,6 +109,16 @@ async def newest_log(api: Api, asked: Asked) -> Response:
     """A step's output in the newest attempt."""
     run = await _run(api, asked)
     return await _log(api, asked, run, run.attempt)
+
+
+async def show_dockerfile(api: Api, asked: Asked) -> Response:
+    """The Dockerfile of a build step."""
+    run = await _run(api, asked)
+    try:
+        text = await api.dockerfiles.text(run, asked.text("key"))
+    except NoDockerfileError as error:
+        raise ApiError(404, str(error)) from error
+    return Response(text, headers=TEXT_HEADERS)
 
 
 async def list_deliveries(api: Api, asked: Asked) -> Response:
@@ -358,6 +369,15 @@ ENDPOINTS: tuple[Endpoint, ...] = (
         answer=None,
         errors=(404, 410, 416),
         headers=_LOG_HEADERS,
+    ),
+    Endpoint(
+        method="GET",
+        path="/runs/{run}/steps/{key}/dockerfile",
+        name="showDockerfile",
+        summary="The Dockerfile of a build: the repository's own, or what its template became",
+        handler=show_dockerfile,
+        answer=None,
+        errors=(404,),
     ),
     Endpoint(
         method="GET",

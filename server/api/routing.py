@@ -20,6 +20,7 @@ from server.api.problems import ApiError, invalid
 from server.api.views import Links
 from server.auth import Gate, Need, NotPermittedError
 from server.clock import Clock
+from server.dockerfiles import Dockerfiles
 from server.logs import LogStore
 from server.operations import Operations
 from server.store import Database, DatabaseBusyError
@@ -41,6 +42,7 @@ class Api:
     links: Links
     stopping: asyncio.Event
     operations: Operations
+    dockerfiles: Dockerfiles
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -118,6 +120,7 @@ def routes(
     base_url: str,
     stopping: asyncio.Event,
     operations: Operations,
+    dockerfiles: Dockerfiles,
 ) -> list[BaseRoute]:
     """The API's routes, for mounting at `/api/v1`.
 
@@ -135,6 +138,7 @@ def routes(
         links=Links(base_url=base_url),
         stopping=stopping,
         operations=operations,
+        dockerfiles=dockerfiles,
     )
     gate = Gate(database=database, clock=clock)
     described = document(ENDPOINTS, base_url=base_url)

@@ -17,6 +17,7 @@ from pipelines.cron import times_after
 from pipelines.events import Event, Slot
 from pipelines.inputs import InputsInvalidError
 from pipelines.planning import PlanDefaults
+from pipelines.recipes import Catalogue
 from server.actions import ConflictError, InputsError, NotFoundError
 from server.clock import Clock
 from server.deciding import Verdict
@@ -78,6 +79,7 @@ class Intake:
         interrupt: Callable[[int, int], None],
         run_url: Callable[[int], str],
         fetch_waits: tuple[float, ...] = reading.FETCH_WAITS,
+        templates: Catalogue | None = None,
     ) -> None:
         self._hosts = hosts
         self._database = database
@@ -87,7 +89,9 @@ class Intake:
         self._wake = wake
         self._tell = tell
         self._run_url = run_url
-        self._reader = reading.Reader(database, mirrors, defaults, fetch_waits=fetch_waits)
+        self._reader = reading.Reader(
+            database, mirrors, defaults, fetch_waits=fetch_waits, templates=templates
+        )
         self._superseding = Superseding(
             database=database, mirrors=mirrors, interrupt=interrupt, run_url=run_url
         )

@@ -8,6 +8,7 @@ from starlette.routing import BaseRoute
 
 from server.actions import Actions
 from server.clock import Clock
+from server.dockerfiles import Dockerfiles
 from server.logs import LogStore
 from server.operations import Operations
 from server.store import Database
@@ -30,6 +31,7 @@ def routes(
     public: bool,
     stopping: asyncio.Event,
     operations: Operations,
+    dockerfiles: Dockerfiles,
 ) -> list[BaseRoute]:
     """The pages' routes; the last one takes every address that is left, so they come last.
 
@@ -45,6 +47,7 @@ def routes(
         public=public,
         stopping=stopping,
         operations=operations,
+        dockerfiles=dockerfiles,
     )
     return [
         site.assets.route(),

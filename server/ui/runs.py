@@ -14,8 +14,9 @@ from pipelines.problems import Problem
 from pipelines.progress import State
 from pipelines.values import Value
 from server.actions import NotFoundError
-from server.api.output import StepOutput
+from server.api.output import TEXT_HEADERS, StepOutput
 from server.api.problems import ApiError
+from server.dockerfiles import NoDockerfileError, recipes
 from server.store import deliveries as delivery_verbs
 from server.store import groups as group_verbs
 from server.store import images as image_verbs
@@ -67,6 +68,7 @@ class RunPages:
             resource("/runs/{run}/rerun", post=self._rerun),
             resource("/runs/{run}/cancel", post=self._cancel),
             resource("/runs/{run}/attempts/{attempt}", get=self._attempt),
+            resource("/runs/{run}/steps/{key}/dockerfile", get=self._dockerfile),
             resource(STEP, get=self._step),
             resource(f"{STEP}/log", get=self._log),
             resource(f"{STEP}/events", get=Events(self._site).step),
@@ -136,6 +138,7 @@ class RunPages:
             statuses=await read(status_verbs.statuses_of_run, run.id),
             delivery=await read(delivery_verbs.delivery_of_decision, run.decision),
             definition=_definition(run),
+            recipes=recipes(run),
             removed=_removed(attempt),
             turn=await read(group_verbs.turn_of, run.id) if number == run.attempt else None,
             live=not attempt.state.ended,
@@ -178,6 +181,14 @@ class RunPages:
             return await output.whole(visit.request.headers.get("range"))
         except ApiError as error:
             return error.response()
+
+    async def _dockerfile(self, visit: Visit) -> Response:
+        run = await self._run(visit)
+        try:
+            text = await self._site.dockerfiles.text(run, visit.path("key"))
+        except NoDockerfileError as error:
+            raise NotFoundError(str(error)) from error
+        return Response(text, headers=TEXT_HEADERS)
 
     async def _rerun(self, visit: Visit) -> Response:
         run = await self._run(visit)

@@ -20,6 +20,7 @@ from pipelines.progress import State
 from server.actions import Actions, ConflictError, InputsError, NotFoundError
 from server.auth import Gate, Grant, Need, NotPermittedError
 from server.clock import Clock
+from server.dockerfiles import Dockerfiles
 from server.logs import LogStore
 from server.operations import Operations
 from server.store import Database, DatabaseBusyError
@@ -101,7 +102,9 @@ class Site:
         public: bool,
         stopping: asyncio.Event,
         operations: Operations,
+        dockerfiles: Dockerfiles,
     ) -> None:
+        self.dockerfiles = dockerfiles
         self.database = database
         self.logs = logs
         self.actions = actions

@@ -33,6 +33,7 @@ def app(house: House) -> Starlette:
         base_url=BASE,
         stopping=house.stopping,
         operations=house.operations,
+        dockerfiles=house.dockerfiles,
     )
     return Starlette(routes=[Mount("/api/v1", routes=routes)])
 

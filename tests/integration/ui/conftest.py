@@ -35,6 +35,7 @@ def make_app(house: House) -> MakeApp:
             public=public,
             stopping=house.stopping,
             operations=house.operations,
+            dockerfiles=house.dockerfiles,
         )
         return Starlette(routes=routes)
 

@@ -9,7 +9,8 @@ from pathlib import Path
 from jsonschema import Draft202012Validator  # type: ignore[import-untyped]
 
 from pipelines.codes import CODES
-from pipelines.definition import json_schema, words
+from pipelines.definition import words
+from pipelines.recipes import json_schema
 
 ROOT = Path(__file__).resolve().parents[3]
 
