@@ -163,12 +163,14 @@ def meant(key: str) -> str | None:
 def hint(place: str, key: str) -> str:
     """What to write in place of a key that is unknown there."""
     if place == "build" and key in BESIDE_A_TEMPLATE:
-        return f"`{key}` stands beside a `template`, which a Dockerfile has none of"
+        return f"`{key}` goes with a `template`; a Dockerfile says it itself"
     taught = FOREIGN | FOREIGN_IN.get("when" if place == "step_when" else place, {})
     if key in taught:
         return taught[key]
     if elsewhere := [other for other in PLACES if key in keys(other) or is_not_yet(other, key)]:
         return f"`{key}` belongs in `{elsewhere[0]}`"
+    if key in BESIDE_A_TEMPLATE:
+        return f"`{key}` belongs in `build`, beside a `template`"
     if alike := near(key, keys(place)):
         return alike
     return "known here: " + ", ".join(keys(place))

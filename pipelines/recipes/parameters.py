@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import Any
+from typing import Annotated, Any
 
-from pydantic import Field
+from pydantic import AfterValidator, Field, WithJsonSchema
 from pydantic.fields import FieldInfo
 
 from pipelines.definition import fields as f
@@ -91,3 +91,16 @@ class AllShared(Value):
 
 SHARED: dict[Shared, FieldInfo] = {each: AllShared.model_fields[each] for each in Shared}
 """What the reference says of each."""
+
+
+def one_of(options: tuple[str, ...]) -> object:
+    """The type of a choice."""
+
+    def check(text: str) -> str:
+        if text not in options:
+            told = ", ".join(options)
+            hint = f.near(text, options) or "write one of them"
+            raise f.failed("P082", f"`{f.shown(text)}` is none of {told}", hint)
+        return text
+
+    return Annotated[str, AfterValidator(check), WithJsonSchema({"enum": list(options)})]

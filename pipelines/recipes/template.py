@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator
 from fnmatch import fnmatchcase
 from functools import cached_property
-from typing import Any, Literal, Self
+from typing import Any, Self
 
 from pydantic import Field, create_model, model_validator
 
 from pipelines import references
 from pipelines.definition import fields as f
 from pipelines.definition import recipes as r
-from pipelines.recipes.parameters import KINDS, SHARED, Kind, Shared
+from pipelines.recipes.parameters import KINDS, SHARED, Kind, Shared, one_of
 from pipelines.values import Value
 
 VERSION = "{version}"
@@ -96,7 +96,7 @@ class Template(Value):
         """The model of its parameters, for parsing and for the schema."""
         fields: dict[str, Any] = dict(self._bases())
         for name, own in self.parameters.items():
-            kind: Any = KINDS.get(own.type) or Literal[own.options]
+            kind: Any = KINDS.get(own.type) or one_of(own.options)
             if own.default is None or VERSION in str(own.default):
                 kind, default = kind | None, None
             else:
