@@ -10,7 +10,7 @@ import hashlib
 import os
 import subprocess
 from collections.abc import Iterator
-from importlib.metadata import PackageNotFoundError, distribution
+from importlib.metadata import Distribution, PackageNotFoundError, distribution
 from pathlib import Path
 
 from scripts.parts.base_image import MADE_BY, add_busybox, python_layer
@@ -23,7 +23,11 @@ GO = "lading/go:local"
 
 _NODE_FOLDERS = ("/usr/share/nodejs", "/usr/share/node_modules")
 """Where Debian keeps parts of node itself, and npm."""
-_GO_LEFT_OUT = {"testdata", "test", "api", "doc", "misc"}
+_PIP_COMMAND = """#!/usr/local/bin/python3
+from pip._internal.cli.main import main
+
+raise SystemExit(main())
+"""
 
 
 def python_with_pip(docker_url: str) -> str:
@@ -51,7 +55,7 @@ def _told(*command: str) -> str:
     return done.stdout.strip()
 
 
-def _pip():  # type: ignore[no-untyped-def]
+def _pip() -> Distribution:
     try:
         return distribution("pip")
     except PackageNotFoundError:
@@ -68,8 +72,7 @@ def _add_pip(layer: Layer) -> None:
         if file.hash is not None and file.hash.value != _hash(source):
             raise PartError(f"{source} is not as pip was published: it stays out of any image")
         layer.copy(source, f"{site}/{file}")
-    text = "#!/usr/local/bin/python3\nfrom pip._internal.cli.main import main\nraise SystemExit(main())\n"
-    layer.text("usr/local/bin/pip", text, mode=0o755)
+    layer.text("usr/local/bin/pip", _PIP_COMMAND, mode=0o755)
 
 
 def _version() -> str:
@@ -108,7 +111,9 @@ def _go_layer() -> bytes:
     root = Path(_told(program("go"), "env", "GOROOT"))
     for part in ("bin", "pkg", "src", "VERSION"):
         for path in _files(root / part):
-            if not path.name.endswith("_test.go") and not _GO_LEFT_OUT & set(path.parts):
+            # Neither tests nor the sources of the compiler itself.
+            tested = path.name.endswith("_test.go") or "testdata" in path.parts
+            if not tested and not path.is_relative_to(root / "src" / "cmd"):
                 layer.copy(path, f"usr/local/go/{path.relative_to(root)}")
     for name in ("go", "gofmt"):
         layer.link(f"usr/local/bin/{name}", f"/usr/local/go/bin/{name}")
@@ -125,6 +130,5 @@ def _files(path: Path) -> Iterator[Path]:
         return
     for folder, folders, names in os.walk(path, followlinks=True):
         folders.sort()
-        yield from (
-            Path(folder) / name for name in sorted(names) if (Path(folder) / name).is_file()
-        )
+        paths = (Path(folder) / name for name in sorted(names))
+        yield from (path for path in paths if path.is_file())

@@ -28,16 +28,10 @@ WORDS = frozenset(
     | {"LABEL", "RUN", "USER", "WORKDIR"}
 )
 FILES = dict.fromkeys(
-    [
-        "requirements.txt",
-        "package.json",
-        "package-lock.json",
-        "go.mod",
-        "go.sum",
-        "Cargo.toml",
-        "Cargo.lock",
-        "pom.xml",
-    ],
+    (
+        *("requirements.txt", "package.json", "package-lock.json", "go.mod", "go.sum"),
+        *("Cargo.toml", "Cargo.lock", "pom.xml"),
+    ),
     "",
 )
 BASE = {"base": "docker.io/library/thing:1"}
