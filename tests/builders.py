@@ -74,6 +74,19 @@ def event(**changes: object) -> Event:
     return Event.model_validate({**fields, **changes})
 
 
+def templated() -> Plan:
+    """A build of a template, and one of a Dockerfile."""
+    text = "FROM x\nRUN <b>\n"
+    works = {
+        "web": BuildWork(template="plain", rendered=text),
+        "docs": BuildWork(dockerfile="docs/Dockerfile"),
+    }
+    steps = (
+        Step(stage=Stage.BUILD, name=name, timeout=600, work=work) for name, work in works.items()
+    )
+    return Plan(pipeline="web", timeout=3600, steps=tuple(steps))
+
+
 def plan() -> Plan:
     """A build, a test in what it built, and a push."""
     built = BuiltImageRef(build="build.web")

@@ -109,7 +109,8 @@ def _go_layer() -> bytes:
     layer = Layer()
     add_busybox(layer)
     root = Path(_told(program("go"), "env", "GOROOT"))
-    for part in ("bin", "pkg", "src", "VERSION"):
+    # Without what was built before: the compiler makes its library as a program needs it.
+    for part in ("bin", "pkg/include", "pkg/tool", "src", "VERSION"):
         for path in _files(root / part):
             # Neither tests nor the sources of the compiler itself.
             tested = path.name.endswith("_test.go") or "testdata" in path.parts

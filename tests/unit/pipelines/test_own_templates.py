@@ -4,11 +4,14 @@ from pathlib import Path
 
 import pytest
 
+from pipelines.parsing import parse
 from pipelines.problems import DefinitionInvalidError
-from pipelines.recipes import TemplateError, catalogue
+from pipelines.recipes import Files, TemplateError, catalogue, render_builds
 from pipelines.recipes.catalogue import BUILT_IN
+from tests.unit.docs import pages
 from tests.unit.pipelines.rendering import parsed, rendered
 
+ROOT = Path(__file__).parents[3]
 ABOUT = """
 summary = "A program of ours"
 base = "registry.example.com/php:{version}"
@@ -138,3 +141,22 @@ def test_a_broken_template_is_told_by_its_folder_before_anybody_uses_it(
 def test_a_folder_that_is_not_there_is_told(tmp_path: Path) -> None:
     with pytest.raises(TemplateError, match="cannot be read"):
         catalogue(tmp_path / "nothing")
+
+
+def test_the_example_of_the_documentation_becomes_what_its_page_shows(tmp_path: Path) -> None:
+    page = pages.read(ROOT, ROOT / "docs" / "how-to" / "own-templates.md")
+    about, text, pipeline = (block.text for block in page.blocks if block.info == "")
+    known = catalogue(made(tmp_path, about, text))
+    read = parse(pipeline, ".lading.yml", known)
+    assert read.definition is not None, read.problems
+    files = Files(paths=frozenset({"composer.json", "composer.lock"}))
+    (shown,) = page.of("dockerfile")
+    assert render_builds(read.definition, known, files)["web"].text == shown.text
+
+
+@pytest.mark.parametrize("place", sorted(BUILT_IN.iterdir()), ids=lambda place: place.name)
+def test_the_example_of_a_shipped_template_has_no_problems(place: Path) -> None:
+    (block,) = pages.parse(place.name, (place / "README.md").read_text()).of("yaml")
+    read = parse(block.text, ".lading.yml")
+    assert read.problems == ()
+    assert f"template: {place.name}\n" in block.text
