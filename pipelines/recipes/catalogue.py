@@ -5,13 +5,12 @@ from __future__ import annotations
 import functools
 import re
 import tomllib
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 
 from pydantic import ValidationError
 
 from pipelines.problems import LadingError
-from pipelines.recipes.rendering import check
 from pipelines.recipes.template import Template
 from pipelines.values import Value
 
@@ -26,19 +25,24 @@ class TemplateError(LadingError):
 
 
 class Catalogue:
-    """Templates by name; a catalogue never changes."""
+    """Templates by name; a catalogue never changes.
 
-    def __init__(self, templates: Mapping[str, Template]) -> None:
-        self._templates = dict(sorted(templates.items()))
+    Args:
+        places: The folder of each; it is read when somebody asks for the template.
+    """
+
+    def __init__(self, places: Mapping[str, Path]) -> None:
+        self._places = dict(sorted(places.items()))
+        self._templates: dict[str, Template] = {}
 
     @property
     def names(self) -> tuple[str, ...]:
         """Their names, in order."""
-        return tuple(self._templates)
+        return tuple(self._places)
 
     def parameters(self, name: str) -> type[Value]:
         """See `Templates.parameters`."""
-        return self._templates[name].model
+        return self.template(name).model
 
     def template(self, name: str) -> Template:
         """The template of that name.
@@ -46,13 +50,15 @@ class Catalogue:
         Raises:
             KeyError: There is none.
         """
+        if name not in self._templates:
+            self._templates[name] = _read(self._places[name])
         return self._templates[name]
 
 
 @functools.cache
 def built_in() -> Catalogue:
     """The templates that come with Lading."""
-    return Catalogue(dict(_read_all(BUILT_IN)))
+    return Catalogue(_places(BUILT_IN))
 
 
 def catalogue(folder: Path | None = None) -> Catalogue:
@@ -63,11 +69,14 @@ def catalogue(folder: Path | None = None) -> Catalogue:
     """
     if folder is None:
         return built_in()
-    shipped = {name: built_in().template(name) for name in built_in().names}
-    return Catalogue({**shipped, **dict(_read_all(folder))})
+    own = _places(folder)
+    both = Catalogue({**_places(BUILT_IN), **own})
+    for name in own:
+        _check(folder / name, both.template(name))
+    return both
 
 
-def _read_all(folder: Path) -> Iterator[tuple[str, Template]]:
+def _places(folder: Path) -> dict[str, Path]:
     try:
         places = sorted(place for place in folder.iterdir() if (place / ABOUT).is_file())
     except OSError as error:
@@ -75,8 +84,18 @@ def _read_all(folder: Path) -> Iterator[tuple[str, Template]]:
             f"the folder of templates {folder} cannot be read ({error.strerror}): make it, with a "
             f"folder for each template, or take the setting out"
         ) from error
-    for place in places:
-        yield place.name, _read(place)
+    return {place.name: place for place in places}
+
+
+def _check(place: Path, template: Template) -> None:
+    """Everything that can be wrong with somebody's template, before anybody uses it."""
+    from pipelines.recipes.gaps import check
+
+    try:
+        template.model.model_json_schema()
+        check(template.text)
+    except ValueError as error:
+        raise TemplateError(f"{place}: {_told(error)}") from error
 
 
 def _read(place: Path) -> Template:
@@ -87,12 +106,9 @@ def _read(place: Path) -> Template:
     try:
         about = tomllib.loads((place / ABOUT).read_text(encoding="utf-8"))
         text = (place / TEXT).read_text(encoding="utf-8")
-        template = Template.model_validate({**about, "name": place.name, "text": text})
-        template.model.model_json_schema()
-        check(template)
+        return Template.model_validate({**about, "name": place.name, "text": text})
     except (OSError, ValueError) as error:
         raise TemplateError(f"{place}: {_told(error)}") from error
-    return template
 
 
 def _told(error: OSError | ValueError) -> str:

@@ -1,9 +1,4 @@
-"""A template's text and its parameters to a Dockerfile: pure, and the same on every machine.
-
-Jinja in its sandbox, and stricter: what `{{ … }}` gives must be a value that was checked to be one
-plain word, or an instruction that `spelling` and `instructions` have written. So a template cannot
-put a stranger's text where it would be read as more than a text, even by mistake.
-"""
+"""A template's text and its parameters to a Dockerfile: pure, and the same on every machine."""
 
 from __future__ import annotations
 
@@ -12,14 +7,11 @@ from collections.abc import Callable
 from types import MappingProxyType
 from typing import Any, NoReturn
 
-import jinja2
-from jinja2.sandbox import ImmutableSandboxedEnvironment
-
 from pipelines.definition.recipes import Run
 from pipelines.problems import LadingError
 from pipelines.recipes import instructions
 from pipelines.recipes.parameters import Kind, Shared
-from pipelines.recipes.spelling import Plain, array, joined, pairs, quoted, shell
+from pipelines.recipes.spelling import Plain, pairs
 from pipelines.recipes.template import VERSION, Template
 from pipelines.values import Value
 
@@ -70,26 +62,10 @@ def render(template: Template, given: Given) -> str:
         CannotRenderError: The template says why not.
         ValueError: The template is broken.
     """
-    environment = _environment()
-    try:
-        text = environment.from_string(template.text).render(_names(template, given))
-    except CannotRenderError:
-        raise
-    except (jinja2.TemplateError, TypeError, OverflowError) as error:
-        raise ValueError(f"Dockerfile.j2{_line(error)}: {error}") from error
-    return tidy(text)
+    # Jinja takes its time to load, and most pipelines have no template.
+    from pipelines.recipes.gaps import fill
 
-
-def check(template: Template) -> None:
-    """Read a template's text, so that what is no template is told before anybody uses it.
-
-    Raises:
-        ValueError: It cannot be read.
-    """
-    try:
-        _environment().parse(template.text)
-    except jinja2.TemplateSyntaxError as error:
-        raise ValueError(f"Dockerfile.j2 line {error.lineno}: {error.message}") from error
+    return tidy(fill(template.text, _names(template, given)))
 
 
 def tidy(text: str) -> str:
@@ -105,31 +81,6 @@ def tidy(text: str) -> str:
             lines.insert(at, "")
         lines.append(line)
     return "\n".join(lines) + "\n"
-
-
-def _line(error: Exception) -> str:
-    return f" line {error.lineno}" if isinstance(error, jinja2.TemplateSyntaxError) else ""
-
-
-def _environment() -> jinja2.Environment:
-    environment = ImmutableSandboxedEnvironment(
-        undefined=jinja2.StrictUndefined,
-        finalize=_checked,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        autoescape=False,
-        keep_trailing_newline=True,
-    )
-    environment.filters.update({"shell": shell, "array": array, "quoted": quoted, "joined": joined})
-    return environment
-
-
-def _checked(value: object) -> object:
-    if isinstance(value, jinja2.Undefined | Plain) or type(value) is int:
-        return value
-    raise TypeError(
-        "a text that nobody has checked: give it through `shell`, `array`, `quoted` or `joined`"
-    )
 
 
 def _names(template: Template, given: Given) -> dict[str, Any]:
