@@ -82,13 +82,14 @@ def lint(
         raise typer.Exit(1)
 
 
-def schema() -> None:
+def schema(templates: Templates = None) -> None:
     """Print the JSON Schema of a pipeline file, for editors."""
     import json
 
     from pipelines.recipes import json_schema
+    from server.cli.checkouts import known
 
-    typer.echo(json.dumps(json_schema(), indent=2))
+    typer.echo(json.dumps(json_schema(known(templates)), indent=2))
 
 
 def explain(

@@ -62,6 +62,10 @@ def test_the_schema_is_a_schema_and_knows_the_language() -> None:
         "push": {"web": {"to": "localhost/web", "tags": ["a"]}},
     }
     assert list(check.iter_errors(json.loads(json.dumps(good)))) == []
+    recipe = {"template": "go", "version": "1.25", "run": {"port": 8080}, "env": {"A": 1}}
+    assert check.is_valid({"build": {"web": recipe}})
+    assert not check.is_valid({"build": {"web": {**recipe, "dockerfile": "Dockerfile"}}})
+    assert not check.is_valid({"build": {"web": {**recipe, "template": "goo"}}})
     assert not check.is_valid({"test": {"unit": {"script": "true"}}})
     assert not check.is_valid({"when": {"event": "merge_request"}})
     assert not check.is_valid({"concurrency": {"cancel_in_progress": "yes"}})
