@@ -227,7 +227,7 @@ def test_a_node_program_is_built_with_npm_and_serves(
 def test_a_lock_file_that_is_none_fails_the_build_of_node(
     bench: Bench, node_image: str, made: Made
 ) -> None:
-    ended = outcome(bench, made, node(node_image), {**NODE, "package-lock.json": "{}"})
+    ended = outcome(bench, made, node(node_image), {**NODE, "package-lock.json": "none"})
     assert ended.state is State.FAILURE
     assert "can only install with an existing package-lock.json" in bench.outputs.text("build.web")
 
