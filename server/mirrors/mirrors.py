@@ -302,6 +302,8 @@ class Mirrors:
             MirrorError: It cannot be read.
         """
         spelling.check(sha)
+        if not folders.exists(git_dir):
+            raise MirrorError("the repository has no mirror here")
         blob = listed(await self._told(git_dir, *LISTING, sha, "--", path)).get(path)
         if blob is None or blob.size > limit:
             return None
