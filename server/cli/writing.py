@@ -31,7 +31,7 @@ Templates = Annotated[
     Path | None,
     typer.Option(
         metavar="DIR",
-        envvar="LADING_RECIPES_FOLDER",
+        envvar="LADING_RECIPES__FOLDER",
         help="A folder of templates of your own, as the server's `recipes.folder`.",
     ),
 ]
