@@ -261,6 +261,40 @@ CODES: dict[str, Explanation] = {
         "it.",
         "Name it in the `env` of the steps that need it.",
     ),
+    "P070": _explain(
+        "unknown template",
+        "`template` names a folder of the templates that come with Lading, or of those that the "
+        "server has beside them (`recipes.folder`).",
+        "Use one of those that the hint names, or a Dockerfile of your own.",
+    ),
+    "P071": _explain(
+        "two ways to say one thing",
+        "A build has a Dockerfile (`dockerfile`, `target`, `args`) or a `template`, which writes "
+        "one; its base is said by `version` or in full by `base`.",
+        "Take one of the two out.",
+    ),
+    "P072": _explain(
+        "value that a template does not take",
+        "What a template is told is put into a Dockerfile, so that names of packages, paths, users "
+        "and ports are plain words, and texts stand on one line.",
+        "Mend the value as the hint says; commands of any kind go into `steps`.",
+    ),
+    "P073": _explain(
+        "template and files do not fit",
+        "The template needs a file that the commit does not have, or the lock file that "
+        "`dependencies` names is not there.",
+        "Commit the file, or mend its name; paths count from the build's `context`.",
+    ),
+    "P074": _explain(
+        "program that would run as root",
+        "Images of templates run their program as a user without rights over the image.",
+        "Leave `user` out, or name another; a Dockerfile of your own may do otherwise.",
+    ),
+    "P075": _explain(
+        "secret in an image",
+        "The environment of an image is stored in it: whoever can pull it can read it.",
+        "Give the secret to the container where the image runs.",
+    ),
     "P080": _explain(
         "bad service name",
         "A step reaches its services by their names, so these are hosts' names: lower-case "

@@ -39,6 +39,8 @@ POINTS: Mapping[str, str] = MappingProxyType(
         "runs.parked": "A run waits for a person, on disk; the engine is let go, nobody was told.",
         "actions.answered": "A person's approval is on disk; nobody was woken for it.",
         "runs.ended": "A run's result is on disk; its last status waits to be told.",
+        "releases.begun": "A channel's move is on disk; the registry was not asked.",
+        "releases.put": "The registry has a channel's move; that it has is not stored.",
         "engine.clearing": "Of what an attempt left on the engine, the containers are removed.",
         "reporting.taken": "A host took a status; that it did is not stored.",
     }

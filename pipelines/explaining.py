@@ -7,12 +7,13 @@ from datetime import datetime
 
 from pipelines.definition.models import Definition
 from pipelines.events import Event
-from pipelines.linting import lint
+from pipelines.linting import Linted, lint
 from pipelines.matching import Changed, Decision, decide
 from pipelines.parsing import parse
 from pipelines.plan import Plan
 from pipelines.planning import PlanDefaults, plan
 from pipelines.problems import DefinitionInvalidError, Problem
+from pipelines.recipes import Catalogue, Files, Look, Rendered, built_in, render_builds, sought
 from pipelines.values import Value
 
 
@@ -45,6 +46,8 @@ def explain(
     changed: Changed,
     committed_at: datetime,
     defaults: PlanDefaults,
+    templates: Catalogue | None = None,
+    look: Look | None = None,
 ) -> tuple[Explained, ...]:
     """Hold every pipeline against the event.
 
@@ -55,10 +58,14 @@ def explain(
         changed: Paths that changed; None where that is not known.
         committed_at: The commit's own time.
         defaults: What a definition need not say.
+        templates: What the pipelines may name. Default: those that come with Lading.
+        look: Finds out about the commit's files, for the templates. Default: it has none.
     """
+    known = templates or built_in()
+    ask = look or (lambda _: Files())
     explained = []
-    for linted in lint(files, unreadable):
-        definition = parse(files[linted.file], linted.file).definition if linted.fine else None
+    for linted in lint(files, unreadable, templates=known, look=ask):
+        definition = _definition(files, linted, known)
         if definition is None:
             one = _broken(linted.file, linted.name, linted.problems)
         else:
@@ -69,9 +76,18 @@ def explain(
                 changed=changed,
                 committed_at=committed_at,
                 defaults=defaults,
+                rendered=render_builds(definition, known, ask(sought([definition], known))),
             )
         explained.append(one)
     return tuple(explained)
+
+
+def _definition(
+    files: Mapping[str, bytes], linted: Linted, templates: Catalogue
+) -> Definition | None:
+    if not linted.fine:
+        return None
+    return parse(files[linted.file], linted.file, templates).definition
 
 
 def _broken(file: str, name: str, problems: tuple[Problem, ...]) -> Explained:
@@ -87,6 +103,7 @@ def _explain(
     changed: Changed,
     committed_at: datetime,
     defaults: PlanDefaults,
+    rendered: Mapping[str, Rendered],
 ) -> Explained:
     decision = decide(definition, event, changed)
     told = Explained(
@@ -98,7 +115,12 @@ def _explain(
     )
     try:
         planned = plan(
-            definition, event, committed_at=committed_at, defaults=defaults, changed=changed
+            definition,
+            event,
+            committed_at=committed_at,
+            defaults=defaults,
+            changed=changed,
+            rendered=rendered,
         )
     except DefinitionInvalidError as error:
         return told if not decision.start else _broken(file, definition.name, _of(file, error))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 
 from pipelines.definition import tree
@@ -13,6 +13,7 @@ from pipelines.matching import decide
 from pipelines.parsing import default_name, parse
 from pipelines.planning import PlanDefaults, plan
 from pipelines.problems import DefinitionInvalidError, Problem, Severity
+from pipelines.recipes import Catalogue, Look, built_in, render_builds, sought
 from pipelines.values import Value
 
 _SHA = "0" * 40
@@ -41,15 +42,22 @@ class Linted(Value):
 
 
 def lint(
-    files: Mapping[str, bytes], unreadable: Mapping[str, str] | None = None
+    files: Mapping[str, bytes],
+    unreadable: Mapping[str, str] | None = None,
+    *,
+    templates: Catalogue | None = None,
+    look: Look | None = None,
 ) -> tuple[Linted, ...]:
     """Look at pipeline files that stand beside each other. Never raises for what is in them.
 
     Args:
         files: By path.
         unreadable: Files that look like pipelines and are not read, each with the reason.
+        templates: What they may name. Default: those that come with Lading.
+        look: Finds out about the files beside them; None where there are none to ask for.
     """
-    found = [_lint(file, text) for file, text in files.items()]
+    known = templates or built_in()
+    found = [_lint(file, text, known, look) for file, text in files.items()]
     found += [_refused(file, why) for file, why in (unreadable or {}).items()]
     return tuple(_same_names(sorted(found, key=lambda each: each.file)))
 
@@ -73,29 +81,35 @@ def _refused(file: str, why: str) -> Linted:
     return Linted(file=file, name=default_name(file), problems=(not_read(file, why),))
 
 
-def _lint(file: str, text: bytes) -> Linted:
-    parsed = parse(text, file)
+def _lint(file: str, text: bytes, templates: Catalogue, look: Look | None) -> Linted:
+    parsed = parse(text, file, templates)
     definition = parsed.definition
     if definition is None:
         return Linted(file=file, name=default_name(file), problems=parsed.problems)
-    ahead = [each.model_copy(update={"file": file}) for each in _for_events(definition)]
-    if ahead:
-        root, _ = tree.compose(text.decode("utf-8-sig", "replace"))
-        ahead = [_placed(each, root) for each in ahead]
+    ahead = [*_of_files(definition, templates, look), *_for_events(definition)]
+    ahead = placed(ahead, file, text.decode("utf-8-sig", "replace"))
     return Linted(file=file, name=definition.name, problems=(*parsed.problems, *ahead))
 
 
+def placed(problems: Sequence[Problem], file: str, text: str) -> list[Problem]:
+    """Problems of planning with the places of what they speak of: plans know no places."""
+    if not problems:
+        return []
+    root, _ = tree.compose(text)
+    return [_placed(each.model_copy(update={"file": file}), root) for each in problems]
+
+
 def _placed(problem: Problem, root: tree.Node | None) -> Problem:
-    """A problem of planning with the place of the image it speaks of: plans know no places."""
-    tests = root.entries.get("test") if isinstance(root, tree.Entries) else None
-    if tests is None or not isinstance(tests[1], tree.Entries):
-        return problem
-    for name, (_, step) in tests[1].entries.items():
-        ours = problem.message.startswith((f"`test.{name}`", f"`test.{name} ("))
-        owner = _owner(step, problem.message) if ours else None
-        if isinstance(owner, tree.Entries) and "image" in owner.entries:
-            mark = owner.entries["image"][1].mark
-            return problem.model_copy(update={"line": mark.line, "column": mark.column})
+    for stage, key in (("test", "image"), ("build", "dependencies"), ("build", "template")):
+        steps = root.entries.get(stage) if isinstance(root, tree.Entries) else None
+        if steps is None or not isinstance(steps[1], tree.Entries):
+            continue
+        for name, (_, step) in steps[1].entries.items():
+            ours = problem.message.startswith((f"`{stage}.{name}`", f"`{stage}.{name} ("))
+            owner = _owner(step, problem.message) if ours else None
+            if isinstance(owner, tree.Entries) and key in owner.entries:
+                mark = owner.entries[key][1].mark
+                return problem.model_copy(update={"line": mark.line, "column": mark.column})
     return problem
 
 
@@ -106,6 +120,18 @@ def _owner(step: tree.Node, message: str) -> tree.Node:
     if service is None or services is None or not isinstance(services[1], tree.Entries):
         return step
     return services[1].entries[service[1]][1]
+
+
+def _of_files(definition: Definition, templates: Catalogue, look: Look | None) -> list[Problem]:
+    """What templates miss in the commit."""
+    asked = sought([definition], templates)
+    if look is None or not asked.paths:
+        return []
+    try:
+        render_builds(definition, templates, look(asked))
+    except DefinitionInvalidError as error:
+        return list(error.problems)
+    return []
 
 
 def _for_events(definition: Definition) -> Iterator[Problem]:

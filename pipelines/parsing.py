@@ -14,9 +14,12 @@ from pipelines.definition import tree, words
 from pipelines.definition.checks import check
 from pipelines.definition.fields import EMPTY, shown
 from pipelines.definition.models import DEFAULT_NAME, Definition
+from pipelines.definition.recipes import Templates
+from pipelines.definition.templated import TEMPLATES
 from pipelines.definition.tree import MAX_PROBLEMS, Entries, Items, Mark, Node, Scalar
 from pipelines.plan import STAGE_ORDER
 from pipelines.problems import Problem, Severity
+from pipelines.recipes import built_in
 from pipelines.values import Value
 
 SINGLE_FILE = ".lading.yml"
@@ -54,16 +57,17 @@ def default_name(file: str) -> str:
     return re.sub(r"[^A-Za-z0-9._-]+", "-", path.stem).strip("-._")[:63] or DEFAULT_NAME
 
 
-def parse(text: str | bytes, file: str) -> Parsed:
+def parse(text: str | bytes, file: str, templates: Templates | None = None) -> Parsed:
     """Read a pipeline file written by a stranger.
 
     Args:
         text: The whole file; bytes are read as UTF-8.
         file: Its path in the repository, for problems and for the pipeline's name.
+        templates: What `template` may name. Default: those that come with Lading.
 
     Never raises for anything in the text.
     """
-    definition, problems = _parse(text, file)
+    definition, problems = _parse(text, file, templates or built_in())
     told = problems[:MAX_PROBLEMS]
     if any(each.severity is Severity.ERROR for each in told):
         definition = None
@@ -73,7 +77,9 @@ def parse(text: str | bytes, file: str) -> Parsed:
     )
 
 
-def _parse(text: str | bytes, file: str) -> tuple[Definition | None, list[Problem]]:
+def _parse(
+    text: str | bytes, file: str, templates: Templates
+) -> tuple[Definition | None, list[Problem]]:
     if len(text) > tree.MAX_BYTES:
         hint = "put long commands into a script in the repository"
         return None, [tree.problem("P002", f"more than {tree.MAX_BYTES // 1024} KiB", None, hint)]
@@ -84,7 +90,7 @@ def _parse(text: str | bytes, file: str) -> tuple[Definition | None, list[Proble
     root, problems = tree.compose(decoded)
     if root is None:
         return None, problems
-    definition, faults = _validate(root, default_name(file))
+    definition, faults = _validate(root, default_name(file), templates)
     # What is wrong between steps comes last: often it only follows from a mistyped key.
     return definition, [*_in_order([*problems, *faults]), *_in_order(check(root))]
 
@@ -99,7 +105,9 @@ def _not_utf8(error: UnicodeDecodeError) -> Problem:
     return tree.problem("P004", "the file is not UTF-8 text", mark, "save it as UTF-8")
 
 
-def _validate(root: Node, name: str) -> tuple[Definition | None, list[Problem]]:
+def _validate(
+    root: Node, name: str, templates: Templates
+) -> tuple[Definition | None, list[Problem]]:
     data = tree.plain(root)
     if data is EMPTY:
         return None, []  # an empty file: the checks say so
@@ -108,7 +116,7 @@ def _validate(root: Node, name: str) -> tuple[Definition | None, list[Problem]]:
             tree.problem("P013", "a pipeline is made of keys", root.mark, "`build: {web: {}}`")
         ]
     try:
-        return Definition.model_validate({"name": name, **data}), []
+        return Definition.model_validate({"name": name, **data}, context={TEMPLATES: templates}), []
     except ValidationError as error:
         details = _without_echoes(error.errors(include_url=False))
         placed = sorted(((_mark(root, each), each) for each in details), key=lambda pair: pair[0])
@@ -162,29 +170,36 @@ def _unknown(mark: Mark, place: _Place) -> Problem:
 
 def _where(owner: _Place) -> str:
     """Which of `words.PLACES` the keys below that path belong to."""
-    within = owner
-    place = "pipeline"
-    if owner and owner[0] in tuple(STAGE_ORDER):
-        place, within = str(owner[0]), owner[2:]
-    if owner and owner[0] == "concurrency":
-        return "concurrency"
-    if within and within[0] == "when":
-        if "path" in within:
-            return "path"
-        return "step_when" if place != "pipeline" else "input" if "inputs" in within else "when"
-    if within and within[0] in ("resources", "artifacts", "reports"):
-        return str(within[0])
-    if within and within[0] == "services":
+    stage = str(owner[0]) if owner and owner[0] in tuple(STAGE_ORDER) else "pipeline"
+    within = owner[2:] if stage != "pipeline" else owner
+    key = str(within[0]) if within else ""
+    if key == "when":
+        return _in_when(stage, within)
+    if key == "services":
         return _INSIDE_SERVICE.get(str(within[2]), "service") if len(within) > _OWN else "service"
-    if within and within[0] == "env":
-        return "secret"
-    if within and within[0] == "cache":
-        return "cache"
-    if within and within[0] == "approval":
-        return "approval"
-    return "image" if within and within[0] == "image" else place
+    if key == "run" and stage != "build":
+        return stage
+    return _INSIDE.get(key, stage)
 
 
+def _in_when(stage: str, within: _Place) -> str:
+    if "path" in within:
+        return "path"
+    return "step_when" if stage != "pipeline" else "input" if "inputs" in within else "when"
+
+
+_INSIDE = {
+    "approval": "approval",
+    "artifacts": "artifacts",
+    "cache": "cache",
+    "concurrency": "concurrency",
+    "env": "secret",
+    "image": "image",
+    "reports": "reports",
+    "resources": "resources",
+    "run": "run",
+}
+"""What the keys below a key of the pipeline or of a step belong to."""
 _INSIDE_SERVICE = {"ready": "ready", "env": "secret"}
 """What the keys below a service's own keys belong to."""
 _OWN = 2

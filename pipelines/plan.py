@@ -50,6 +50,17 @@ class BuildWork(Value):
     """Folder sent to the builder, from the repository's root."""
     target: str | None = None
     args: dict[str, str] = {}
+    template: str | None = None
+    """The template that the Dockerfile was rendered of; None: it is the repository's own."""
+    rendered: str | None = None
+    """The rendered Dockerfile's text."""
+    files: tuple[str, ...] = ()
+    """The paths of the context that are sent to the builder; empty: all of it."""
+
+    @property
+    def recipe(self) -> str:
+        """What the Dockerfile is called, to people."""
+        return f"the Dockerfile of template {self.template}" if self.template else self.dockerfile
 
 
 class Ready(Value):

@@ -13,7 +13,16 @@ from functools import partial
 
 from pipelines import besides, inputs, placeholders, references
 from pipelines.definition.fields import End
-from pipelines.definition.models import Definition, Deploy, FromBuild, Push, StepWhen, Test
+from pipelines.definition.models import (
+    Build,
+    Definition,
+    Deploy,
+    FromBuild,
+    Push,
+    StepWhen,
+    Templated,
+    Test,
+)
 from pipelines.durations import format_size
 from pipelines.events import Event, EventKind
 from pipelines.matching import Changed, ends, left_out
@@ -35,6 +44,7 @@ from pipelines.plan import (
     Work,
 )
 from pipelines.problems import DefinitionInvalidError, Problem
+from pipelines.recipes import Rendered
 from pipelines.tagging import branch_slug, default_tags, tag_slug, version_tags
 from pipelines.values import Value
 
@@ -102,6 +112,7 @@ def plan(
     committed_at: datetime,
     defaults: PlanDefaults,
     changed: Changed = None,
+    rendered: Mapping[str, Rendered] | None = None,
 ) -> Plan:
     """Make a definition ready to run for an event.
 
@@ -111,13 +122,16 @@ def plan(
         committed_at: The commit's own time, aware; images carry it, and no other time.
         defaults: What holds where the file is silent.
         changed: Paths that changed, for the `when` of steps; None where that is not known.
+        rendered: The Dockerfile of each build that names a template. None where the commit's files
+            are not known: such a plan can be looked at, and its templates cannot be built.
 
     Raises:
         DefinitionInvalidError: The event gives an image a name that is none, or a step asks for
             more than the defaults allow.
         InputsInvalidError: A person gave inputs that the definition does not take.
     """
-    return _Planner(definition, event, defaults, changed).plan(committed_at)
+    planner = _Planner(definition, event, defaults, changed, rendered)
+    return planner.plan(committed_at)
 
 
 def bind(plan: Plan, *, run: int, attempt: int) -> Plan:
@@ -128,8 +142,14 @@ def bind(plan: Plan, *, run: int, attempt: int) -> Plan:
 
 class _Planner:
     def __init__(
-        self, definition: Definition, event: Event, defaults: PlanDefaults, changed: Changed
+        self,
+        definition: Definition,
+        event: Event,
+        defaults: PlanDefaults,
+        changed: Changed,
+        rendered: Mapping[str, Rendered] | None,
     ) -> None:
+        self._rendered = rendered
         self._definition = definition
         self._event = event
         self._changed = changed
@@ -223,14 +243,7 @@ class _Planner:
 
     def _steps(self) -> Iterator[Step]:
         for name, build in self._definition.build.items():
-            folder = "" if build.context == "." else f"{build.context}/"
-            work = BuildWork(
-                dockerfile=build.dockerfile or f"{folder}Dockerfile",
-                context=build.context,
-                target=build.target,
-                args={key: self._argument(value) for key, value in build.args.items()},
-            )
-            step = self._step(Stage.BUILD, name, None, work)
+            step = self._step(Stage.BUILD, name, None, self._build(name, build))
             yield step.model_copy(update={"retries": build.retry})
         for name, test in self._definition.test.items():
             for variant in _variants(name, test):
@@ -248,6 +261,22 @@ class _Planner:
         for name, deploy in self._definition.deploy.items():
             step = self._commands(Stage.DEPLOY, _Variant(name=name, values={}), name, deploy)
             yield step.model_copy(update={"approval": _approval(deploy)})
+
+    def _build(self, name: str, build: Build) -> BuildWork:
+        if isinstance(build, Templated):
+            if self._rendered is None:
+                return BuildWork(context=build.context, template=build.template, rendered="")
+            made = self._rendered[name]
+            return BuildWork(
+                context=build.context, template=made.template, rendered=made.text, files=made.files
+            )
+        folder = "" if build.context == "." else f"{build.context}/"
+        return BuildWork(
+            dockerfile=build.dockerfile or f"{folder}Dockerfile",
+            context=build.context,
+            target=build.target,
+            args={key: self._argument(value) for key, value in build.args.items()},
+        )
 
     def _test(self, variant: _Variant, name: str, test: Test) -> Step:
         written = partial(self._image_name, Stage.TEST, variant, test)

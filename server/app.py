@@ -30,6 +30,7 @@ from pipelines.executor import Executor
 from pipelines.plan import Plan
 from pipelines.planning import PlanDefaults
 from pipelines.problems import ExecutorUnavailableError, LadingError
+from pipelines.recipes import catalogue
 from pipelines.redaction import StepSecrets
 from pipelines.registries.logins import Login
 from pipelines.source import Source
@@ -40,6 +41,7 @@ from server.artifacts import ArtifactStore
 from server.config import Settings
 from server.disks import PART as DISK
 from server.disks import DiskWatch
+from server.dockerfiles import Dockerfiles
 from server.engine_watch import EngineWatch
 from server.hosts.factory import make_hosts
 from server.housekeeping import BuildCache, Housekeeping
@@ -102,6 +104,7 @@ class Lading:
         )
         self.hosts = make_hosts(settings)
         self.mirrors = Mirrors(data / "mirrors")
+        self.dockerfiles = Dockerfiles(self.database, self.mirrors)
         self.engine = Engine(
             settings.engine.url,
             ThreadPoolExecutor(ENGINE_THREADS, thread_name_prefix="engine"),
@@ -149,6 +152,7 @@ class Lading:
             interrupt=self.worker.interrupt,
             run_url=self.run_url,
             strangers=settings.strangers,
+            templates=catalogue(settings.recipes.folder),
         )
         self.timetable = Timetable(
             database=self.database, clock=clock.now, start=self.intake.start_slot
@@ -346,6 +350,7 @@ class Lading:
                         secrets=self.secrets,
                         registries=self.registries,
                         releases=self.releases,
+                        dockerfiles=self.dockerfiles,
                     ),
                 ),
                 *operations_routes(self.metrics, self.operations),
@@ -361,6 +366,7 @@ class Lading:
                     operations=self.operations,
                     secrets=self.secrets,
                     releases=self.releases,
+                    dockerfiles=self.dockerfiles,
                 ),
             ],
             lifespan=self._lifespan,

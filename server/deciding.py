@@ -10,11 +10,12 @@ from pipelines.definition import Definition
 from pipelines.definition.fields import Missed
 from pipelines.events import Event, EventKind
 from pipelines.inputs import InputsInvalidError, refuse_unknown
-from pipelines.linting import name_taken, not_read
+from pipelines.linting import name_taken, not_read, placed
 from pipelines.matching import decide, needs_changes
 from pipelines.parsing import default_name, parse
 from pipelines.planning import PlanDefaults, plan
 from pipelines.problems import DefinitionInvalidError, Problem
+from pipelines.recipes import Catalogue, Files, built_in, render_builds
 from pipelines.values import Value
 from server.store.rows import DecisionOutcome, NewRun, PipelineDecision
 
@@ -58,15 +59,18 @@ class Verdict(Value):
 
 
 def read_pipelines(
-    definitions: Mapping[str, bytes], unreadable: Mapping[str, str]
+    definitions: Mapping[str, bytes],
+    unreadable: Mapping[str, str],
+    templates: Catalogue | None = None,
 ) -> tuple[ReadPipeline, ...]:
     """Parse every definition of a commit, by file name.
 
     Args:
         definitions: Raw files by path.
         unreadable: Files that look like definitions and were not read, each with the reason.
+        templates: What they may name. Default: those that come with Lading.
     """
-    read = [_read(file, raw) for file, raw in definitions.items()]
+    read = [_read(file, raw, templates or built_in()) for file, raw in definitions.items()]
     refused = [_refused(file, why) for file, why in unreadable.items()]
     return tuple(sorted(read + refused, key=lambda pipeline: pipeline.file))
 
@@ -82,8 +86,8 @@ def _refused(file: str, why: str) -> ReadPipeline:
 
 
 @functools.lru_cache(maxsize=64)  # most commits leave the file as it was
-def _read(file: str, raw: bytes) -> ReadPipeline:
-    parsed = parse(raw, file)
+def _read(file: str, raw: bytes, templates: Catalogue) -> ReadPipeline:
+    parsed = parse(raw, file, templates)
     return ReadPipeline(
         file=file,
         text=raw.decode("utf-8", "replace"),
@@ -108,6 +112,8 @@ def judge(
     changed: frozenset[str] | None,
     committed_at: datetime,
     defaults: PlanDefaults,
+    templates: Catalogue | None = None,
+    files: Files | None = None,
 ) -> Verdict:
     """Decide for each pipeline, and plan what starts.
 
@@ -117,6 +123,8 @@ def judge(
         changed: Paths that changed; None where that is not known.
         committed_at: The commit's own time.
         defaults: What a definition need not say.
+        templates: As `read_pipelines` was given them.
+        files: What the templates want to know of the commit. Default: nothing is there.
 
     Raises:
         InputsInvalidError: A person gave an input that no pipeline takes.
@@ -134,8 +142,10 @@ def judge(
     if event.kind is EventKind.MANUAL:
         read = [pipeline.definition for pipeline in pipelines if pipeline.definition]
         refuse_unknown(read, event.inputs)
+    known = (templates or built_in(), files or Files())
     judged = [
-        _judge_one(pipeline, event, changed, committed_at, defaults) for pipeline in pipelines
+        _judge_one(pipeline, event, changed, committed_at, defaults, known=known)
+        for pipeline in pipelines
     ]
     judged = _refuse_same_names(judged)
     decisions = tuple(decision for decision, _ in judged)
@@ -175,6 +185,8 @@ def _judge_one(
     changed: frozenset[str] | None,
     committed_at: datetime,
     defaults: PlanDefaults,
+    *,
+    known: tuple[Catalogue, Files],
 ) -> tuple[PipelineDecision, NewRun | None]:
     if pipeline.definition is None:
         return _broken(pipeline, pipeline.problems)
@@ -196,9 +208,10 @@ def _judge_one(
             committed_at=committed_at,
             defaults=defaults,
             changed=changed,
+            rendered=render_builds(pipeline.definition, *known),
         )
     except DefinitionInvalidError as error:
-        return _broken(pipeline, error.problems)
+        return _broken(pipeline, placed(error.problems, pipeline.file, pipeline.text))
     except InputsInvalidError as error:
         return told.model_copy(update={"start": False, "reason": str(error), "refused": True}), None
     if not planned.steps:

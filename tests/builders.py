@@ -40,8 +40,10 @@ from server.actions import Actions, ConflictError, NotFoundError
 from server.artifacts import ArtifactStore
 from server.auth import make_token, token_hash
 from server.disks import Disk
+from server.dockerfiles import Dockerfiles
 from server.hosts.port import RepositoryRef, StatusState
 from server.logs import LogStore
+from server.mirrors import Mirrors
 from server.notices import Board
 from server.operations import Operations
 from server.registries import Registries
@@ -91,6 +93,19 @@ def event(**changes: object) -> Event:
         "actor": "ada",
     }
     return Event.model_validate({**fields, **changes})
+
+
+def templated() -> Plan:
+    """A build of a template, and one of a Dockerfile."""
+    text = "FROM x\nRUN <b>\n"
+    works = {
+        "web": BuildWork(template="plain", rendered=text),
+        "docs": BuildWork(dockerfile="docs/Dockerfile"),
+    }
+    steps = (
+        Step(stage=Stage.BUILD, name=name, timeout=600, work=work) for name, work in works.items()
+    )
+    return Plan(pipeline="web", timeout=3600, steps=tuple(steps))
 
 
 def plan() -> Plan:
@@ -264,6 +279,8 @@ class House:
         self.releases = Releases(
             database=self.database, registries=self.registries, clock=self.clock
         )
+        self.mirrors = Mirrors(folder / "mirrors")
+        self.dockerfiles = Dockerfiles(self.database, self.mirrors)
         self.interrupted: list[tuple[int, int]] = []
         self.answered: list[tuple[int, int, dict[str, Answer]]] = []
         self.woken = 0

@@ -12,7 +12,7 @@ import docker
 import hypothesis
 import pytest
 
-from scripts.parts import base_image
+from scripts.parts import base_image, language_images
 from scripts.parts.engine import engine
 from scripts.parts.errors import PartError
 from scripts.parts.registry import Registry
@@ -25,7 +25,10 @@ UNIT = Path(__file__).parent / "unit"
 hypothesis.settings.register_profile("lading", deadline=None)
 hypothesis.settings.load_profile("lading")
 
-PARTS = frozenset({"engine_url", "docker_client", "busybox_image", "python_image", "registry"})
+PARTS = frozenset(
+    {"engine_url", "docker_client", "registry", "busybox_image", "python_image"}
+    | {"pip_image", "node_image", "go_image"}
+)
 
 # A person's own settings must not reach the tests, nor their git identity and hooks' variables.
 for name in [name for name in os.environ if name.startswith(("LADING_", "GIT_"))]:
@@ -78,6 +81,27 @@ def python_image(engine_url: str) -> str:
     """The name of a local image with Python."""
     with _parts():
         return base_image.python(engine_url)
+
+
+@pytest.fixture(scope="session")
+def pip_image(engine_url: str) -> str:
+    """The name of a local image with Python and pip."""
+    with _parts():
+        return language_images.python_with_pip(engine_url)
+
+
+@pytest.fixture(scope="session")
+def node_image(engine_url: str) -> str:
+    """The name of a local image with node and npm."""
+    with _parts():
+        return language_images.node(engine_url)
+
+
+@pytest.fixture(scope="session")
+def go_image(engine_url: str) -> str:
+    """The name of a local image with Go."""
+    with _parts():
+        return language_images.go(engine_url)
 
 
 @pytest.fixture(scope="session")

@@ -9,6 +9,8 @@ from pathlib import Path
 from pipelines.checkout.repository import Tree
 from pipelines.definition.tree import MAX_BYTES
 from pipelines.parsing import FOLDER, SINGLE_FILE, is_pipeline_file
+from pipelines.recipes import Files, Sought
+from pipelines.recipes.looking import LISTING, MAX_READ, listed
 from pipelines.values import Value
 
 _MISNAMED = f"{SINGLE_FILE.removesuffix('.yml')}.yaml"
@@ -90,3 +92,37 @@ def beginning(path: Path) -> bytes:
     """As much of a file as it takes to see that it is too large for a pipeline."""
     with path.open("rb") as file:
         return file.read(MAX_BYTES + 1)
+
+
+def look_in_tree(tree: Tree, asked: Sought) -> Files:
+    """What templates want to know of a tree's files, as the server sees them.
+
+    Raises:
+        CheckoutError, SourceError: git cannot read it.
+    """
+    if not asked.paths:
+        return Files()
+    answer = tree.git.tell(*LISTING, tree.sha, "--", *sorted(asked.paths))
+    source, blobs = tree.source(), listed(answer)
+    texts = {
+        path: (source.read(path) or b"").decode("utf-8", "replace")
+        for path in asked.texts & blobs.keys()
+        if blobs[path].size <= MAX_READ
+    }
+    return Files(paths=frozenset(blobs), texts=texts)
+
+
+def look_in_folder(root: Path, asked: Sought) -> Files:
+    """What templates want to know of the files that lie in a folder, without git."""
+    there = {path for path in asked.paths if _is_plain(root / path)}
+    texts = {}
+    for path in asked.texts & there:
+        with (root / path).open("rb") as file:
+            raw = file.read(MAX_READ + 1)
+        if len(raw) <= MAX_READ:
+            texts[path] = raw.decode("utf-8", "replace")
+    return Files(paths=frozenset(there), texts=texts)
+
+
+def _is_plain(path: Path) -> bool:
+    return path.is_file() and not path.is_symlink() and os.access(path, os.R_OK)

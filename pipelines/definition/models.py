@@ -8,10 +8,18 @@ from __future__ import annotations
 
 from typing import Annotated, Self
 
-from pydantic import BeforeValidator, Discriminator, Field, Tag, model_validator
+from pydantic import (
+    BeforeValidator,
+    Discriminator,
+    Field,
+    Tag,
+    ValidationInfo,
+    model_validator,
+)
 
 from pipelines.definition import beside as b
 from pipelines.definition import fields as f
+from pipelines.definition import templated
 from pipelines.events import EventKind
 from pipelines.values import Value
 
@@ -285,7 +293,10 @@ class Cache(Value):
 
 
 class Build(Value):
-    """An image made from a Dockerfile. An entry with nothing in it is `./Dockerfile`."""
+    """An image made from a Dockerfile. An entry with nothing in it is `./Dockerfile`.
+
+    With `template` it has that template's parameters instead: see `Templated`.
+    """
 
     dockerfile: f.RepositoryPath | None = Field(
         None,
@@ -306,7 +317,18 @@ class Build(Value):
     )
 
 
-def _build(value: object) -> object:
+class Templated(Build):
+    """An image made from a template: its Dockerfile is rendered of the parameters."""
+
+    template: str
+    parameters: Value
+    """As the template's own model has them."""
+
+
+def _build(value: object, info: ValidationInfo) -> object:
+    if isinstance(value, dict) and "template" in value:
+        context, parameters = templated.read(value, info.context)
+        return Templated(template=value["template"], context=context, parameters=parameters)
     return {} if value is f.EMPTY else value
 
 

@@ -24,6 +24,7 @@ from pipelines.definition.models import (
     StepWhen,
     Test,
 )
+from pipelines.definition.recipes import Run
 from pipelines.values import Value
 
 PLACES: dict[str, type[Value]] = {
@@ -35,6 +36,7 @@ PLACES: dict[str, type[Value]] = {
     "concurrency": Concurrency,
     "image": FromBuild,
     "build": Build,
+    "run": Run,
     "test": Test,
     "secret": FromSecret,
     "resources": Resources,
@@ -49,10 +51,8 @@ PLACES: dict[str, type[Value]] = {
 }
 """Each place where keys stand, and the model that knows them."""
 
-_TEMPLATE = ("template", "version", "base", "packages", "dependencies", "steps", "env", "run")
-
 NOT_YET: dict[str, frozenset[str]] = {
-    "build": frozenset({*_TEMPLATE, "secrets", "platforms"}),
+    "build": frozenset({"secrets", "platforms"}),
     "test": frozenset(),
     "push": frozenset(),
 }
@@ -167,6 +167,11 @@ _CACHE: dict[str, str] = {
     "rebuild": "a cache is kept after a success by itself",
 }
 
+BESIDE_A_TEMPLATE = frozenset(
+    {"version", "base", "packages", "dependencies", "steps", "files", "env", "labels", "run"}
+)
+"""Keys of a build that mean something only where a template takes them."""
+
 FOREIGN_IN: dict[str, dict[str, str]] = {
     "when": {
         "branches": "here it is `branch`",
@@ -237,11 +242,15 @@ def _taught(place: str) -> dict[str, str]:
 
 def hint(place: str, key: str) -> str:
     """What to write in place of a key that is unknown there."""
+    if place == "build" and key in BESIDE_A_TEMPLATE:
+        return f"`{key}` goes with a `template`; a Dockerfile says it itself"
     taught = _taught(place)
     if key in taught:
         return taught[key]
     if elsewhere := [other for other in PLACES if key in keys(other) or is_not_yet(other, key)]:
         return f"`{key}` belongs in `{elsewhere[0]}`"
+    if key in BESIDE_A_TEMPLATE:
+        return f"`{key}` belongs in `build`, beside a `template`"
     if alike := near(key, keys(place)):
         return alike
     return "known here: " + ", ".join(keys(place))

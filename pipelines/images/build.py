@@ -178,7 +178,7 @@ def _place(work: BuildWork, context: BuildContext, log: BuildLog) -> str:
     """`Dockerfile line 7 (RUN make) failed`."""
     lines = instruction_lines(context.text.decode(errors="replace"))
     if not 0 < log.step <= len(lines):
-        return f"{work.dockerfile} does not build"
+        return f"{work.recipe} does not build"
     first = log.instruction.splitlines()[0] if log.instruction else ""
     shown = first if len(first) <= 60 else first[:59] + "…"  # noqa: PLR2004 - one glance
-    return f"{work.dockerfile} line {lines[log.step - 1]} ({shown}) failed"
+    return f"{work.recipe} line {lines[log.step - 1]} ({shown}) failed"

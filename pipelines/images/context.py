@@ -18,6 +18,7 @@ from pipelines.values import Value
 OUTSIDE_DOCKERFILE = ".lading.dockerfile"
 """Name in the context of a Dockerfile that lies outside it."""
 IGNORE = ".dockerignore"
+MOST_NAMES = 100
 
 
 class ContextError(LadingError):
@@ -35,11 +36,12 @@ class BuildContext(Value):
     """The Dockerfile."""
     ignore: bytes | None = None
     """The rules that hold, of `<dockerfile>.dockerignore` or `.dockerignore`."""
-
-    @property
-    def outside(self) -> bool:
-        """Whether the Dockerfile lies outside the folder and is sent along."""
-        return self.dockerfile == OUTSIDE_DOCKERFILE
+    outside: bool = False
+    """Whether the Dockerfile is not in the folder, and is sent along."""
+    rendered: bool = False
+    """Whether the Dockerfile is a template's, whose image has no use for the rules."""
+    files: tuple[str, ...] = ()
+    """The paths that are sent, from the context's root; empty: all."""
 
 
 def read_context(source: Source, work: BuildWork) -> BuildContext:
@@ -50,6 +52,16 @@ def read_context(source: Source, work: BuildWork) -> BuildContext:
         SourceError: The commit cannot be read.
     """
     folder = _inside(work.context, "context")
+    if work.rendered is not None:
+        return BuildContext(
+            folder=folder,
+            dockerfile=_free_name(source, folder),
+            text=work.rendered.encode(),
+            ignore=source.read(posixpath.normpath(posixpath.join(folder, IGNORE))),
+            outside=True,
+            rendered=True,
+            files=work.files,
+        )
     path = _inside(work.dockerfile, "dockerfile")
     text = source.read(path)
     if text is None:
@@ -61,9 +73,21 @@ def read_context(source: Source, work: BuildWork) -> BuildContext:
     if ignore is None:
         ignore = source.read(posixpath.normpath(posixpath.join(folder, IGNORE)))
     inside = path if folder == "." else posixpath.relpath(path, folder)
-    if inside.startswith("../"):
-        inside = OUTSIDE_DOCKERFILE
-    return BuildContext(folder=folder, dockerfile=inside, text=text, ignore=ignore)
+    outside = inside.startswith("../")
+    if outside:
+        inside = _free_name(source, folder)
+    return BuildContext(folder=folder, dockerfile=inside, text=text, ignore=ignore, outside=outside)
+
+
+def _free_name(source: Source, folder: str) -> str:
+    """A name for a Dockerfile that is sent along, which no file of the folder has."""
+    names = (OUTSIDE_DOCKERFILE, *(f"{OUTSIDE_DOCKERFILE}-{n}" for n in range(2, MOST_NAMES)))
+    for name in names:
+        if source.read(posixpath.normpath(posixpath.join(folder, name))) is None:
+            return name
+    raise ContextError(
+        f"every name from {OUTSIDE_DOCKERFILE} to {names[-1]} is taken in {folder}: rename one"
+    )
 
 
 @contextmanager
@@ -78,7 +102,7 @@ def context_stream(source: Source, context: BuildContext) -> Iterator[Iterator[b
         if not rules and not context.outside:
             yield chunks(archive)
         else:
-            yield rewritten(archive, _ignoring(rules, context.dockerfile), _extra(context))
+            yield rewritten(archive, _ignoring(rules, context), _extra(context))
 
 
 def _inside(path: str, setting: str) -> str:
@@ -109,15 +133,28 @@ def _rule(line: str) -> _Rule | None:
     return _Rule(Glob(pattern.replace("[^", "[!")), not line.startswith("!")) if pattern else None
 
 
-def _ignoring(rules: list[_Rule], dockerfile: str) -> Change:
+def _ignoring(rules: list[_Rule], context: BuildContext) -> Change:
     # The builder itself reads these two, and hides them from COPY where the rules say so.
-    always = {dockerfile, IGNORE}
+    always = () if context.outside else (context.dockerfile, IGNORE)
+    ours = (context.dockerfile, IGNORE) if context.outside else ()
 
     def change(entry: tarfile.TarInfo) -> tarfile.TarInfo | None:
         path = entry.name.rstrip("/")
-        return None if path not in always and _ignored(rules, path) else entry
+        if path.partition("/")[0] in ours:
+            return None  # one of our own takes its place
+        if path in always:
+            return entry
+        return entry if _is_sent(context.files, path) and not _ignored(rules, path) else None
 
     return change
+
+
+def _is_sent(files: tuple[str, ...], path: str) -> bool:
+    """Whether a path is one of the files, or lies in or above one."""
+    return not files or any(
+        each in (path, ".") or path.startswith(f"{each}/") or each.startswith(f"{path}/")
+        for each in files
+    )
 
 
 def _ignored(rules: list[_Rule], path: str) -> bool:
@@ -135,9 +172,10 @@ def _extra(context: BuildContext) -> list[tuple[tarfile.TarInfo, bytes]]:
     """A Dockerfile from outside, hidden from COPY the way docker's own client does it."""
     if not context.outside:
         return []
-    lines = context.ignore if context.ignore is not None else IGNORE.encode()
-    hidden = lines.rstrip(b"\n") + b"\n" + OUTSIDE_DOCKERFILE.encode() + b"\n"
-    return [_file(OUTSIDE_DOCKERFILE, context.text), _file(IGNORE, hidden)]
+    own = context.ignore is None or context.rendered
+    lines = (context.ignore or b"").rstrip(b"\n").splitlines()
+    hidden = [*lines, *([IGNORE.encode()] if own else ()), context.dockerfile.encode(), b""]
+    return [_file(context.dockerfile, context.text), _file(IGNORE, b"\n".join(hidden))]
 
 
 def _file(name: str, data: bytes) -> tuple[tarfile.TarInfo, bytes]:

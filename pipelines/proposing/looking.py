@@ -2,18 +2,28 @@
 
 from __future__ import annotations
 
+import re
 from urllib.parse import urlsplit
 
 from pipelines.problems import LadingError
 from pipelines.proposing import compiled, images, node, python, web
 from pipelines.proposing.files import Files
-from pipelines.proposing.proposals import Found, Line, Proposal, TestStep
+from pipelines.proposing.proposals import Found, Line, Proposal, TemplateStep, TestStep
 
 LOOKED_FOR = (
     "Dockerfile, pyproject.toml, requirements.txt, setup.py, package.json, go.mod, Cargo.toml, "
     "pom.xml, build.gradle, index.html"
 )
 _REGISTRIES = {"github.com": "ghcr.io", "gitlab.com": "registry.gitlab.com"}
+_VERSION = re.compile(r"(?:^(?:python|node|golang|rust):|temurin[-:]|jdk)([0-9][0-9.]*)")
+_KINDS = {
+    "python": python.look,
+    "node": node.look,
+    "go": compiled.go,
+    "rust": compiled.rust,
+    "java": compiled.java,
+}
+"""How each template's kind of project is found."""
 _EXAMPLE = "registry.example.com"
 
 
@@ -38,14 +48,17 @@ def propose(
     name = images.step_name(repository.rpartition("/")[2])
     found: list[Found] = []
     tests: list[TestStep] = []
-    for look in (python.look, node.look, compiled.go, compiled.rust, compiled.java):
+    template: TemplateStep | None = None
+    for kind, look in _KINDS.items():
         if one := look(files):
             found.append(one[0])
             tests.append(one[1])
+            template = template or _template(kind, one[1].image)
     built = images.look(files, name)
     if not tests and (one := web.look(files)):
         found.append(one[0])
         tests.append(one[1])
+        template = _static(one[0].why)
     tests = [_in_image(test, image) for test in tests]
     if built is not None:
         found.insert(0, built[0])
@@ -57,8 +70,20 @@ def propose(
         found=tuple(found),
         builds=tuple(built[1]) if built else (),
         tests=tuple(tests),
+        template=None if built else template,
         to=f"{_registry(remote)}/{_repository_path(repository)}",
     )
+
+
+def _template(kind: str, image: str) -> TemplateStep | None:
+    """The template of a kind of project, with the version that its tests run on."""
+    version = _VERSION.search(image)
+    return TemplateStep(template=kind, keys={"version": version[1]}) if version else None
+
+
+def _static(index: str) -> TemplateStep:
+    """The template of a static site, by the path of its first page."""
+    return TemplateStep(template="static", keys={"site": index.rpartition("/")[0] or "."})
 
 
 def _in_image(test: TestStep, image: str | None) -> TestStep:

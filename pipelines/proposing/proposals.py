@@ -45,11 +45,21 @@ class BuildStep(Value):
     """From the folder."""
 
 
+class TemplateStep(Value):
+    """An image that a template could make, where there is no Dockerfile."""
+
+    template: str
+    keys: dict[str, str]
+    """What it must be told: `version`, `site`."""
+
+
 class Proposal(Value):
     """A pipeline to be written."""
 
     found: tuple[Found, ...]
     builds: tuple[BuildStep, ...] = ()
     tests: tuple[TestStep, ...] = ()
+    template: TemplateStep | None = None
+    """What could build an image, where nothing does."""
     to: str
     """Where an image of this repository would be pushed to."""

@@ -78,8 +78,7 @@ def _one_test(test: TestStep, *, beside_build: bool) -> Iterator[str]:
 
 def _push(proposal: Proposal) -> Iterator[str]:
     if not proposal.builds:
-        yield "# With a Dockerfile, `build: {app: {}}` makes an image, and `push` brings it to a"
-        yield "# registry: docs/first-pipeline.md shows both."
+        yield from _image_to_be(proposal)
         return
     yield "# Takes the image to a registry once the tests have passed. Take the # signs away, and"
     yield "# put your registry here; the login is the server's and never stands in this file."
@@ -88,6 +87,25 @@ def _push(proposal: Proposal) -> Iterator[str]:
         to = proposal.to if len(proposal.builds) == 1 else f"{proposal.to}-{build.name.lower()}"
         yield f"#   {build.name}:"
         yield f"#     to: {to}"
+
+
+def _image_to_be(proposal: Proposal) -> Iterator[str]:
+    """How an image would be made, where nothing here says how."""
+    template = proposal.template
+    if template is None:
+        yield "# With a Dockerfile, `build: {app: {}}` makes an image, and `push` brings it to a"
+        yield "# registry: docs/first-pipeline.md shows both."
+        return
+    yield "# An image needs no Dockerfile. Take the # signs away, and say how your program is run:"
+    yield "# docs/how-to/templates.md. `lading dockerfile` then shows what is built."
+    yield "# build:"
+    yield "#   app:"
+    yield f"#     template: {template.template}"
+    # In quotes always: an editor would take 3.13 for a number.
+    yield from (f'#     {key}: "{value}"' for key, value in template.keys.items())
+    yield "# push:"
+    yield "#   app:"
+    yield f"#     to: {proposal.to}"
 
 
 def _noted(text: str, note: str) -> Iterator[str]:

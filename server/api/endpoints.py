@@ -8,9 +8,10 @@ from pipelines.progress import State
 from server.api import kept, me, models, operations, registries, releases, schedules, views
 from server.api import secrets as secret_endpoints
 from server.api.answers import json_answer, page, run_asked, step_asked
-from server.api.output import StepOutput
+from server.api.output import TEXT_HEADERS, StepOutput
 from server.api.problems import ApiError
 from server.api.routing import Api, Asked, Endpoint
+from server.dockerfiles import NoDockerfileError
 from server.store import approvals as approval_verbs
 from server.store import deliveries as delivery_verbs
 from server.store import groups as group_verbs
@@ -118,6 +119,16 @@ async def newest_log(api: Api, asked: Asked) -> Response:
     """A step's output in the newest attempt."""
     run = await run_asked(api, asked)
     return await _log(api, asked, run, run.attempt)
+
+
+async def show_dockerfile(api: Api, asked: Asked) -> Response:
+    """The Dockerfile of a build step."""
+    run = await run_asked(api, asked)
+    try:
+        text = await api.dockerfiles.text(run, asked.text("key"))
+    except NoDockerfileError as error:
+        raise ApiError(404, str(error)) from error
+    return Response(text, headers=TEXT_HEADERS)
 
 
 async def list_deliveries(api: Api, asked: Asked) -> Response:
@@ -348,6 +359,15 @@ ENDPOINTS: tuple[Endpoint, ...] = (
         answer=None,
         errors=(404, 410, 416),
         headers=_LOG_HEADERS,
+    ),
+    Endpoint(
+        method="GET",
+        path="/runs/{run}/steps/{key}/dockerfile",
+        name="showDockerfile",
+        summary="The Dockerfile of a build: the repository's own, or what its template became",
+        handler=show_dockerfile,
+        answer=None,
+        errors=(404,),
     ),
     Endpoint(
         method="GET",

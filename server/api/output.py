@@ -15,7 +15,7 @@ from server.logs import PIECE, LogStore
 from server.store import Database
 
 _RANGE = re.compile(r"bytes=(\d{0,18})-(\d{0,18})", re.ASCII)
-_HEADERS = {
+TEXT_HEADERS = {
     "Content-Type": "text/plain; charset=utf-8",
     "X-Content-Type-Options": "nosniff",
     "Cache-Control": "no-store",
@@ -87,18 +87,18 @@ class StepOutput:
         `head`: only the headers are asked for, which must not wait for the step's end.
         """
         if head:
-            return Response(headers=_HEADERS)
+            return Response(headers=TEXT_HEADERS)
         start = byte
         if start is None:
             start = await asyncio.to_thread(self._logs.offset_of_line, *self._step, first)
         return StreamingResponse(
-            self._follow(start), headers={**_HEADERS, "X-Accel-Buffering": "no"}
+            self._follow(start), headers={**TEXT_HEADERS, "X-Accel-Buffering": "no"}
         )
 
     def _stream(
         self, start: int, end: int, *, headers: Mapping[str, str], status: int = 200
     ) -> Response:
-        return StreamingResponse(self._pieces(start, end), status, {**_HEADERS, **headers})
+        return StreamingResponse(self._pieces(start, end), status, {**TEXT_HEADERS, **headers})
 
     async def _pieces(self, start: int, end: int) -> AsyncGenerator[bytes, None]:
         while start < end:

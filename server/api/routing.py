@@ -22,6 +22,7 @@ from server.api.views import Links
 from server.artifacts import ArtifactStore
 from server.auth import Gate, Need, NotPermittedError
 from server.clock import Clock
+from server.dockerfiles import Dockerfiles
 from server.logs import LogStore
 from server.operations import Operations
 from server.registries import Registries
@@ -51,6 +52,7 @@ class Api:
     secrets: Secrets
     registries: Registries
     releases: Releases
+    dockerfiles: Dockerfiles
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -135,6 +137,7 @@ def routes(
     secrets: Secrets,
     registries: Registries,
     releases: Releases,
+    dockerfiles: Dockerfiles,
 ) -> list[BaseRoute]:
     """The API's routes, for mounting at `/api/v1`.
 
@@ -156,6 +159,7 @@ def routes(
         secrets=secrets,
         registries=registries,
         releases=releases,
+        dockerfiles=dockerfiles,
     )
     gate = Gate(database=database, clock=clock)
     described = document(ENDPOINTS, base_url=base_url)

@@ -9,6 +9,7 @@ from pathlib import Path
 from pipelines.checkout import Asked, Checkout, CheckoutError, Tree
 from pipelines.choosing import NoSuchStepError
 from pipelines.events import EventKind
+from pipelines.recipes import Catalogue, TemplateError, catalogue
 from server.cli.errors import UsageError
 
 
@@ -73,6 +74,18 @@ def opened(commit: str | None) -> Iterator[tuple[Checkout, Tree]]:
             return
         with checkout.working_tree() as tree:
             yield checkout, tree
+
+
+def known(folder: Path | None) -> Catalogue:
+    """The templates there are, with those of a folder.
+
+    Raises:
+        UsageError: The folder cannot be used.
+    """
+    try:
+        return catalogue(folder)
+    except TemplateError as error:
+        raise UsageError(f"--templates: {error}") from error
 
 
 def described(tree: Tree) -> str:

@@ -14,6 +14,7 @@ from docker import auth
 from pipelines.durations import format_size
 from pipelines.engine.client import ENGINE_ERRORS, Client, connect, reason
 from pipelines.problems import ExecutorUnavailableError, LadingError
+from pipelines.recipes import TemplateError, catalogue
 from pipelines.values import Value
 from server import clock
 from server.cli.tokens import opened
@@ -66,6 +67,8 @@ async def _examine(settings: Settings, say: Callable[[str], None]) -> list[Findi
 def _checks(settings: Settings) -> Iterator[Awaitable[list[Finding]]]:
     yield asyncio.to_thread(_disk, settings)
     yield asyncio.to_thread(_database, settings)
+    if settings.recipes.folder is not None:
+        yield asyncio.to_thread(_templates, settings.recipes.folder)
     yield asyncio.to_thread(_engine_and_registries, settings)
     yield asyncio.to_thread(_stored_registries, settings)
     yield _hosts(settings)
@@ -77,6 +80,15 @@ def _disk(settings: Settings) -> list[Finding]:
     message = f"{format_size(free)} free at {settings.server.data}"
     fix = "" if free >= ROOM else f"free some space: {format_size(ROOM)} is the least to start with"
     return [Finding(part="disk", ok=free >= ROOM, message=message, fix=fix)]
+
+
+def _templates(folder: Path) -> list[Finding]:
+    try:
+        names = catalogue(folder).names
+    except TemplateError as error:
+        fix = "mend it: the server does not start with a broken template"
+        return [Finding(part="templates", ok=False, message=str(error), fix=fix)]
+    return [Finding(part="templates", ok=True, message=f"there are {', '.join(names)}")]
 
 
 def _existing(folder: Path) -> Path:

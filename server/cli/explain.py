@@ -5,10 +5,12 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Iterable, Iterator, Sequence
+from functools import partial
 from itertools import groupby
+from pathlib import Path
 from typing import Any
 
-from pipelines.checkout import Asked, Checkout, Happening, Tree, happening, in_tree
+from pipelines.checkout import Asked, Checkout, Happening, Tree, happening, in_tree, look_in_tree
 from pipelines.durations import format_duration, format_size
 from pipelines.events import Event, EventKind
 from pipelines.explaining import Explained, explain
@@ -16,7 +18,7 @@ from pipelines.matching import Condition
 from pipelines.parsing import SINGLE_FILE
 from pipelines.plan import BuildWork, CommandsWork, Plan, PushWork, Stage, Step
 from pipelines.planning import PlanDefaults
-from server.cli.checkouts import described, opened
+from server.cli.checkouts import described, known, opened
 from server.cli.errors import UsageError
 from server.cli.lint import nothing_found
 from server.cli.problems import as_data, as_text, counted
@@ -27,7 +29,7 @@ DEFAULTS = PlanDefaults(timeout=3600.0)
 _NEEDS_TOLD = 6
 
 
-def run(wanted: Asked, *, commit: str | None, as_json: bool) -> bool:
+def run(wanted: Asked, *, commit: str | None, as_json: bool, templates: Path | None) -> bool:
     """Print what the event comes to; False where a pipeline is broken.
 
     Raises:
@@ -46,6 +48,8 @@ def run(wanted: Asked, *, commit: str | None, as_json: bool) -> bool:
             changed=asking.changed,
             committed_at=tree.committed_at,
             defaults=DEFAULTS,
+            templates=known(templates),
+            look=partial(look_in_tree, tree),
         )
         if as_json:
             print(json.dumps(_data(asking, explained), indent=2))
@@ -168,7 +172,7 @@ def _work(step: Step) -> str:
     match step.work:
         case BuildWork() as work:
             target = f", its stage {work.target}" if work.target else ""
-            return f"builds {work.dockerfile}{target}"
+            return f"builds {work.recipe}{target}"
         case CommandsWork() as work:
             image = (
                 work.image.name

@@ -6,14 +6,16 @@ import json
 import os
 import sys
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import BinaryIO
 
-from pipelines.checkout import DefinitionFiles, in_folder, root_of
+from pipelines.checkout import DefinitionFiles, in_folder, look_in_folder, root_of
 from pipelines.definition.tree import MAX_BYTES
 from pipelines.linting import Linted, lint
 from pipelines.parsing import FOLDER, SINGLE_FILE
 from pipelines.problems import Severity
+from server.cli.checkouts import known
 from server.cli.errors import UsageError
 from server.cli.problems import as_annotations, as_data, as_text, counted
 from server.cli.terminal import paint_for, tolerant
@@ -23,7 +25,7 @@ STDIN = "-"
 _STDIN_NAME = "<stdin>"
 
 
-def run(names: Sequence[str], form: str) -> bool:
+def run(names: Sequence[str], form: str, templates: Path | None) -> bool:
     """Print what is wrong; True where nothing is.
 
     Raises:
@@ -32,7 +34,9 @@ def run(names: Sequence[str], form: str) -> bool:
     if form not in FORMATS:
         raise UsageError(f"--format: '{form}' is none of {', '.join(FORMATS)}")
     found = _named(names) if names else _here()
-    linted = lint(found.files, found.unreadable)
+    here = Path.cwd()
+    look = None if names else partial(look_in_folder, root_of(here) or here)
+    linted = lint(found.files, found.unreadable, templates=known(templates), look=look)
     for stream in (sys.stdout, sys.stderr):
         tolerant(stream)
     {"text": _text, "json": _json, "github": _github}[form](linted, found)

@@ -11,9 +11,10 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 
-from pipelines.checkout import Asked, Checkout, Happening, Tree, happening, in_tree
+from pipelines.checkout import Asked, Checkout, Happening, Tree, happening, in_tree, look_in_tree
 from pipelines.choosing import Chosen, at_home
 from pipelines.engine.client import Engine, reason
 from pipelines.engine.containers import Attempt, Limits
@@ -30,7 +31,7 @@ from pipelines.problems import ExecutorUnavailableError, LadingError
 from pipelines.progress import Fact, Progress, State, StepEnded
 from pipelines.redaction import StepSecrets
 from server.cli import secret_file
-from server.cli.checkouts import described, opened, usage
+from server.cli.checkouts import described, known, opened, usage
 from server.cli.console import Console
 from server.cli.errors import UsageError
 from server.cli.explain import DEFAULTS, told
@@ -60,6 +61,7 @@ def run(
     pipeline: str | None,
     steps: Sequence[str],
     engine: str | None,
+    templates: Path | None,
     secrets: Path | None,
     artifacts: Path | None = None,
 ) -> int:
@@ -76,7 +78,7 @@ def run(
     def prepare(held: contextlib.ExitStack) -> _Prepared | None:
         checkout, tree = held.enter_context(opened(commit))
         asking = happening(checkout, tree, wanted)
-        one = _chosen(_explained(checkout, tree, asking), pipeline)
+        one = _chosen(_explained(checkout, tree, asking, templates), pipeline)
         if one.broken or one.plan is None:
             _tell_problems(one, in_tree(tree).files)
             return None
@@ -153,7 +155,9 @@ async def _connected(engine: Engine) -> None:
         ) from error
 
 
-def _explained(checkout: Checkout, tree: Tree, asking: Happening) -> tuple[Explained, ...]:
+def _explained(
+    checkout: Checkout, tree: Tree, asking: Happening, templates: Path | None
+) -> tuple[Explained, ...]:
     found = in_tree(tree)
     if not found.files and not found.unreadable:
         raise UsageError(nothing_found(checkout.root))
@@ -164,6 +168,8 @@ def _explained(checkout: Checkout, tree: Tree, asking: Happening) -> tuple[Expla
         changed=asking.changed,
         committed_at=tree.committed_at,
         defaults=DEFAULTS,
+        templates=known(templates),
+        look=partial(look_in_tree, tree),
     )
 
 

@@ -27,11 +27,19 @@ Commit = Annotated[
     str | None,
     typer.Option(metavar="REV", help="A commit instead of the working tree."),
 ]
+Templates = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="DIR",
+        envvar="LADING_RECIPES__FOLDER",
+        help="A folder of templates of your own, as the server's `recipes.folder`.",
+    ),
+]
 
 
 def add_to(app: typer.Typer) -> None:
     """Put these commands into the command line."""
-    for command in (init, lint, schema, explain, run):
+    for command in (init, lint, schema, explain, run, dockerfile):
         app.command()(command)
 
 
@@ -65,21 +73,23 @@ def lint(
             help="text for people, json for programs, github for annotations of a pull request.",
         ),
     ] = "text",
+    templates: Templates = None,
 ) -> None:
     """Tell every mistake in pipeline files, with line, column and what would be right."""
     from server.cli.lint import run as look
 
-    if not look(files or (), form):
+    if not look(files or (), form, templates):
         raise typer.Exit(1)
 
 
-def schema() -> None:
+def schema(templates: Templates = None) -> None:
     """Print the JSON Schema of a pipeline file, for editors."""
     import json
 
-    from pipelines.definition import json_schema
+    from pipelines.recipes import json_schema
+    from server.cli.checkouts import known
 
-    typer.echo(json.dumps(json_schema(), indent=2))
+    typer.echo(json.dumps(json_schema(known(templates)), indent=2))
 
 
 def explain(
@@ -104,6 +114,7 @@ def explain(
     ] = False,
     commit: Commit = None,
     json: Annotated[bool, typer.Option("--json", help="Print it for programs.")] = False,
+    templates: Templates = None,
 ) -> None:
     """Say whether an event would start the pipelines here, why, and what would run."""
     from server.cli.checkouts import asked
@@ -112,7 +123,7 @@ def explain(
     wanted = asked(
         event=event, branch=branch, tag=tag, from_fork=from_fork, base=base, changed=changed or ()
     )
-    if not tell(wanted, commit=commit, as_json=json):
+    if not tell(wanted, commit=commit, as_json=json, templates=templates):
         raise typer.Exit(1)
 
 
@@ -155,6 +166,7 @@ def run(
             help="Secrets for the steps that name them: lines NAME=value, or a .toml file.",
         ),
     ] = None,
+    templates: Templates = None,
 ) -> None:
     """Run this repository's pipeline here, on the local container engine; nothing is pushed."""
     from server.cli.checkouts import asked
@@ -169,6 +181,28 @@ def run(
         engine=engine,
         artifacts=artifacts,
         secrets=secrets,
+        templates=templates,
     )
     if code:
         raise typer.Exit(code)
+
+
+def dockerfile(
+    build: Annotated[
+        str | None,
+        typer.Argument(
+            metavar="[BUILD]", help="Which, as `web` or `build.web`, where there are several."
+        ),
+    ] = None,
+    *,
+    file: Annotated[
+        str | None,
+        typer.Option(metavar="FILE", help="Its pipeline file, where there are several."),
+    ] = None,
+    commit: Commit = None,
+    templates: Templates = None,
+) -> None:
+    """Print the Dockerfile of a build: the repository's own, or what its template becomes."""
+    from server.cli.dockerfile import run as show
+
+    show(build, file=file, commit=commit, templates=templates)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict
 
-ACTIVE = ("waiting", "running")
+ACTIVE = ("waiting", "held", "running")
 STATES = (*ACTIVE, "success", "failure", "error", "cancelled", "skipped")
 
 

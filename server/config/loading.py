@@ -14,7 +14,7 @@ from server.config import environment, faults, shape
 from server.config.environment import Given
 from server.config.faults import ConfigInvalidError, Fault
 from server.config.lines import lines
-from server.config.models import Settings
+from server.config.models import RecipesSettings, Settings
 
 
 def load(path: Path | None, environ: Mapping[str, str]) -> Settings:
@@ -150,4 +150,8 @@ def _has_secret(table: object) -> bool:
 
 def _at_home(settings: Settings, folder: Path) -> Settings:
     data = (folder.absolute() / settings.server.data).resolve()
-    return settings.model_copy(update={"server": settings.server.model_copy(update={"data": data})})
+    home = {"server": settings.server.model_copy(update={"data": data})}
+    if settings.recipes.folder is not None:
+        own = (folder.absolute() / settings.recipes.folder).resolve()
+        return settings.model_copy(update={**home, "recipes": RecipesSettings(folder=own)})
+    return settings.model_copy(update=home)

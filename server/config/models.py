@@ -87,6 +87,18 @@ class DatabaseSettings(Section):
     )
 
 
+class RecipesSettings(Section):
+    """Templates that images are made of."""
+
+    folder: Path | None = Field(
+        None,
+        description="Folder of templates of your own, a folder each; one of a name that comes "
+        "with Lading takes its place. A relative one is beside the configuration file. It is read "
+        "when the server starts.",
+        examples=["/etc/lading/templates"],
+    )
+
+
 class SecretsSettings(Section):
     """How secrets are kept."""
 
@@ -436,6 +448,7 @@ class Settings(Section):
     server: ServerSettings = ServerSettings()
     database: DatabaseSettings = DatabaseSettings()
     secrets: SecretsSettings = SecretsSettings()
+    recipes: RecipesSettings = RecipesSettings()
     engine: EngineSettings = EngineSettings()
     worker: WorkerSettings = WorkerSettings()
     artifacts: ArtifactSettings = ArtifactSettings()

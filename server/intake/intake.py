@@ -17,6 +17,7 @@ from pipelines.cron import times_after
 from pipelines.events import Event, Slot
 from pipelines.inputs import InputsInvalidError
 from pipelines.planning import PlanDefaults
+from pipelines.recipes import Catalogue
 from server.actions import ConflictError, InputsError, NotFoundError
 from server.clock import Clock
 from server.deciding import Verdict
@@ -80,6 +81,7 @@ class Intake:
         run_url: Callable[[int], str],
         strangers: strangers.Policy = strangers.hold,
         fetch_waits: tuple[float, ...] = reading.FETCH_WAITS,
+        templates: Catalogue | None = None,
     ) -> None:
         self._hosts = hosts
         self._database = database
@@ -90,7 +92,9 @@ class Intake:
         self._tell = tell
         self._run_url = run_url
         self._policy = strangers
-        self._reader = reading.Reader(database, mirrors, defaults, fetch_waits=fetch_waits)
+        self._reader = reading.Reader(
+            database, mirrors, defaults, fetch_waits=fetch_waits, templates=templates
+        )
         self._superseding = Superseding(
             database=database, mirrors=mirrors, interrupt=interrupt, run_url=run_url
         )

@@ -5,15 +5,16 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import structlog
 
 from pipelines.events import Event, EventKind
 from pipelines.planning import PlanDefaults
+from pipelines.recipes import Catalogue, Files, built_in, sought
 from pipelines.values import Value
-from server.deciding import Verdict, any_needs_changes, judge, read_pipelines
+from server.deciding import ReadPipeline, Verdict, any_needs_changes, judge, read_pipelines
 from server.hosts.port import Host, Irrelevant, PayloadInvalidError, RepositoryRef
 from server.intake import verdicts
 from server.mirrors import MirrorError, MirrorKey, Mirrors, RefGoneError
@@ -78,6 +79,7 @@ class Reader:
 
     Args:
         fetch_waits: Seconds before each further try to fetch a commit.
+        templates: What pipelines may name. Default: those that come with Lading.
     """
 
     def __init__(
@@ -87,7 +89,9 @@ class Reader:
         defaults: PlanDefaults,
         *,
         fetch_waits: tuple[float, ...],
+        templates: Catalogue | None = None,
     ) -> None:
+        self._templates = templates or built_in()
         self._database = database
         self._mirrors = mirrors
         self._defaults = defaults
@@ -170,7 +174,7 @@ class Reader:
         """
         git_dir, head = await self._fetch(host, ref, event)
         snapshot = await self._mirrors.describe(git_dir, event.sha)
-        pipelines = read_pipelines(snapshot.definitions, snapshot.unreadable)
+        pipelines = read_pipelines(snapshot.definitions, snapshot.unreadable, self._templates)
         event = verdicts.completed(event, snapshot)
         changed = None
         if event.before and any_needs_changes(pipelines, event):
@@ -186,8 +190,15 @@ class Reader:
             changed=changed,
             committed_at=snapshot.commit.committed_at,
             defaults=self._defaults,
+            templates=self._templates,
+            files=await self._files(git_dir, event.sha, pipelines),
         )
         return Judged(event=event, verdict=verdict, head=head)
+
+    async def _files(self, git_dir: Path, sha: str, pipelines: Sequence[ReadPipeline]) -> Files:
+        """What the templates that are named want to know of the commit."""
+        asked = sought([pipeline.definition for pipeline in pipelines], self._templates)
+        return await self._mirrors.look(git_dir, sha, asked) if asked.paths else Files()
 
     async def _fetch(self, host: Host, ref: RepositoryRef, event: Event) -> tuple[Path, str | None]:
         key = MirrorKey(host=host.name, external_id=ref.external_id)

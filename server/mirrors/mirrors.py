@@ -15,6 +15,8 @@ from pathlib import Path
 from typing import Any
 
 from pipelines.crashing import reach
+from pipelines.recipes import Files, Sought
+from pipelines.recipes.looking import LISTING, MAX_READ, listed
 from pipelines.values import Value
 from server.hosts.port import Remote
 from server.mirrors import asking, command, failures, folders, objects, spelling
@@ -24,6 +26,7 @@ from server.mirrors.processes import READING, Threads
 from server.mirrors.resolving import Head, Pushed, Resolved, choose, names, read_heads
 
 FETCH_TIMEOUT = 600.0  # seconds; a first fetch of a large repository takes minutes
+LOOK_LIMIT = 2 * 1024 * 1024  # bytes of one answer about files that templates ask for
 DIFF_LIMIT = 32 * 1024 * 1024  # bytes of changed paths
 UNREACHABLE_KEPT = "90.days.ago"
 PACKS_KEPT = 50  # more are rolled up in passing; a look-up goes through all of them
@@ -276,6 +279,41 @@ class Mirrors:
         if done.code != 0:
             return None
         return frozenset(path.decode("utf-8", "replace") for path in done.out.split(b"\0") if path)
+
+    async def look(self, git_dir: Path, sha: str, asked: Sought) -> Files:
+        """What templates want to know of a commit's files.
+
+        Raises:
+            MirrorError: They cannot be read.
+        """
+        listing = await self._told(git_dir, *LISTING, sha, "--", *sorted(asked.paths))
+        blobs = listed(listing)
+        texts = {}
+        for path in sorted(asked.texts & blobs.keys()):
+            if blobs[path].size <= MAX_READ:
+                raw = await self._told(git_dir, "cat-file", "blob", blobs[path].id)
+                texts[path] = raw.decode("utf-8", "replace")
+        return Files(paths=frozenset(blobs), texts=texts)
+
+    async def file(self, git_dir: Path, sha: str, path: str, *, limit: int) -> bytes | None:
+        """A file of a commit, or its beginning; None where there is none.
+
+        Raises:
+            MirrorError: It cannot be read.
+        """
+        spelling.check(sha)
+        if not folders.exists(git_dir):
+            raise MirrorError("the repository has no mirror here")
+        blob = listed(await self._told(git_dir, *LISTING, sha, "--", path)).get(path)
+        if blob is None or blob.size > limit:
+            return None
+        return await self._told(git_dir, "cat-file", "blob", blob.id)
+
+    async def _told(self, git_dir: Path, *arguments: str) -> bytes:
+        done = await self._read(git_dir, *arguments, limit=LOOK_LIMIT)
+        if done.code != 0:
+            raise failures.failure("reading the commit", done.err)
+        return done.out
 
     async def is_ancestor(self, git_dir: Path, sha: str, of: str) -> bool:
         """Whether a commit is in another's history, or is that commit itself.

@@ -9,6 +9,7 @@ from starlette.routing import BaseRoute
 from server.actions import Actions
 from server.artifacts import ArtifactStore
 from server.clock import Clock
+from server.dockerfiles import Dockerfiles
 from server.logs import LogStore
 from server.operations import Operations
 from server.releases import Releases
@@ -40,6 +41,7 @@ def routes(
     operations: Operations,
     secrets: Secrets,
     releases: Releases,
+    dockerfiles: Dockerfiles,
 ) -> list[BaseRoute]:
     """The pages' routes; the last one takes every address that is left, so they come last.
 
@@ -57,6 +59,7 @@ def routes(
         stopping=stopping,
         operations=operations,
         releases=releases,
+        dockerfiles=dockerfiles,
     )
     return [
         site.assets.route(),

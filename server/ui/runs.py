@@ -14,8 +14,9 @@ from pipelines.problems import Problem
 from pipelines.progress import State
 from pipelines.values import Value
 from server.actions import NotFoundError
-from server.api.output import StepOutput
+from server.api.output import TEXT_HEADERS, StepOutput
 from server.api.problems import ApiError
+from server.dockerfiles import NoDockerfileError, recipes
 from server.store import approvals as approval_verbs
 from server.store import deliveries as delivery_verbs
 from server.store import groups as group_verbs
@@ -71,6 +72,7 @@ class RunPages:
             resource("/runs/{run}/approve", post=self._approve),
             resource("/runs/{run}/decline", post=self._decline),
             resource("/runs/{run}/attempts/{attempt}", get=self._attempt),
+            resource("/runs/{run}/steps/{key}/dockerfile", get=self._dockerfile),
             resource(STEP, get=self._step),
             resource(f"{STEP}/log", get=self._log),
             resource(f"{STEP}/events", get=Events(self._site).step),
@@ -141,6 +143,7 @@ class RunPages:
             statuses=await read(status_verbs.statuses_of_run, run.id),
             delivery=await read(delivery_verbs.delivery_of_decision, run.decision),
             definition=_definition(run),
+            recipes=recipes(run),
             removed=_removed(attempt),
             turn=await read(group_verbs.turn_of, run.id) if number == run.attempt else None,
             asked=await read(approval_verbs.waiting_of, attempt),
@@ -189,6 +192,14 @@ class RunPages:
             return await output.whole(visit.request.headers.get("range"))
         except ApiError as error:
             return error.response()
+
+    async def _dockerfile(self, visit: Visit) -> Response:
+        run = await self._run(visit)
+        try:
+            text = await self._site.dockerfiles.text(run, visit.path("key"))
+        except NoDockerfileError as error:
+            raise NotFoundError(str(error)) from error
+        return Response(text, headers=TEXT_HEADERS)
 
     async def _rerun(self, visit: Visit) -> Response:
         run = await self._run(visit)

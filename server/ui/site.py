@@ -21,6 +21,7 @@ from server.actions import Actions, AwayError, ConflictError, InputsError, NotFo
 from server.artifacts import ArtifactStore
 from server.auth import Gate, Grant, Need, NotPermittedError
 from server.clock import Clock
+from server.dockerfiles import Dockerfiles
 from server.logs import LogStore
 from server.operations import Operations
 from server.releases import Releases
@@ -112,7 +113,9 @@ class Site:
         stopping: asyncio.Event,
         operations: Operations,
         releases: Releases,
+        dockerfiles: Dockerfiles,
     ) -> None:
+        self.dockerfiles = dockerfiles
         self.database = database
         self.logs = logs
         self.artifacts = artifacts

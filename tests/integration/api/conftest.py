@@ -37,6 +37,7 @@ def app(house: House) -> Starlette:
         secrets=house.secrets,
         registries=house.registries,
         releases=house.releases,
+        dockerfiles=house.dockerfiles,
     )
     return Starlette(routes=[Mount("/api/v1", routes=routes)])
 

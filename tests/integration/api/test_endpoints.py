@@ -14,7 +14,7 @@ from server.notices import Level, Notice
 from server.store import pauses, retention, runs, tokens
 from server.store.retention import OldOutput
 from server.store.rows import Found, PauseKind
-from tests.builders import NOW, House, event, plan
+from tests.builders import NOW, House, event, plan, templated
 
 
 def test_runs_are_listed_newest_first_and_paged_by_the_last_id(
@@ -559,3 +559,30 @@ def test_a_run_whose_commit_still_cannot_be_read_is_a_conflict_that_says_so(
 
     assert answer.status_code == 409
     assert "still cannot be read" in answer.json()["detail"]
+
+
+def test_the_dockerfile_of_a_template_is_plain_text(house: House, client: TestClient) -> None:
+    run = house.run(of=templated())
+
+    answer = client.get(f"runs/{run.id}/steps/build.web/dockerfile")
+
+    assert answer.text == "FROM x\nRUN <b>\n"
+    assert answer.headers["content-type"] == "text/plain; charset=utf-8"
+
+
+@pytest.mark.parametrize(
+    ("key", "told"),
+    [
+        ("test.unit", "has no build 'test.unit'"),
+        ("build.docs", "is not in the mirror any more"),
+    ],
+)
+def test_a_dockerfile_that_cannot_be_had_is_told(
+    house: House, client: TestClient, key: str, told: str
+) -> None:
+    run = house.run(of=templated())
+
+    answer = client.get(f"runs/{run.id}/steps/{key}/dockerfile")
+
+    assert answer.status_code == 404
+    assert told in answer.json()["detail"]

@@ -15,6 +15,7 @@ from server.cli import checkup
 from server.config import (
     EngineSettings,
     GitSettings,
+    RecipesSettings,
     RegistrySettings,
     ServerSettings,
     Settings,
@@ -94,3 +95,15 @@ def test_what_a_host_refused_the_server_is_told_with_what_to_do(settings: Settin
     assert "FAULT  repository acme/web on forge: does not tell of missed deliveries" in text
     assert "       fix: give the token the right" in text
     assert "ok     host forge: asks for quiet" in text
+
+
+def test_a_broken_template_is_told_before_the_server_refuses_to_start(
+    settings: Settings, tmp_path: Path
+) -> None:
+    (tmp_path / "templates" / "php").mkdir(parents=True)
+    (tmp_path / "templates" / "php" / "template.toml").write_text("summary = 1")
+    said: list[str] = []
+    own = {"recipes": RecipesSettings(folder=tmp_path / "templates")}
+
+    assert not checkup.run(settings.model_copy(update=own), said.append)
+    assert any(line.startswith("FAULT  templates: ") and "php" in line for line in said)

@@ -108,6 +108,7 @@ def wire(house: House) -> Iterator[Proxy]:
         artifacts=house.artifacts,
         registries=house.registries,
         releases=house.releases,
+        dockerfiles=house.dockerfiles,
         secrets=house.secrets,
     )
     app = Starlette(routes=[Mount("/api/v1", routes=routes)])

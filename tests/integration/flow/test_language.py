@@ -349,3 +349,53 @@ def test_a_time_whose_repository_cannot_be_read_waits(flow: Flow) -> None:
     night.look()
 
     assert night.runs() == ["push", "schedule"]
+
+
+def test_a_template_is_built_tested_and_shown_with_its_dockerfile(flow: Flow) -> None:
+    definition = """\
+build:
+  web:
+    template: plain
+    base: IMAGE
+    files: [src]
+    steps: [cat src/a > /made]
+    run: {workdir: /srv}
+  own: {dockerfile: docker/own}
+test:
+  unit:
+    image: {from: build.web}
+    commands: [cat /made, ls /srv, id -u]
+"""
+    files = {
+        ".lading.yml": definition.replace("IMAGE", flow.image),
+        "src/a": "hello\n",
+        "other": "",
+        "docker/own": f"FROM {flow.image}\n# mine\n",
+    }
+    run = flow.run_of(flow.tell_github(flow.push(files)))
+    flow.server.ended(run)
+
+    assert set(flow.server.states(run).values()) == {State.SUCCESS}
+    assert "hello\n$ ls /srv\nsrc\n$ id -u\n10001\n" in flow.server.log(run, "test.unit")
+    assert dockerfile(flow, run, "build.web").text.splitlines()[:4] == [
+        "# Written by Lading from the template plain.",
+        f"FROM {flow.image}",
+        "WORKDIR /srv",
+        "COPY src ./src",
+    ]
+    assert dockerfile(flow, run, "build.own").text == files["docker/own"]
+    assert dockerfile(flow, run, "test.unit").status_code == 404
+
+
+def test_a_template_that_misses_its_file_ends_the_run_at_once_with_the_place(flow: Flow) -> None:
+    sha = flow.push({".lading.yml": "build:\n  web: {template: go, version: '1.25'}\n"})
+    run = flow.run_of(flow.tell_github(sha))
+
+    assert flow.server.ended(run).sentence.startswith(
+        ".lading.yml:2:19 `build.web` cannot be made of the template go: there is no go.mod"
+    )
+
+
+def dockerfile(flow: Flow, run: int, step: str) -> httpx2.Response:
+    """The Dockerfile of a step, as the API has it."""
+    return flow.server.api.get(f"/runs/{run}/steps/{step}/dockerfile")

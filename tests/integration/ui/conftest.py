@@ -38,6 +38,7 @@ def make_app(house: House) -> MakeApp:
             operations=house.operations,
             secrets=house.secrets,
             releases=house.releases,
+            dockerfiles=house.dockerfiles,
         )
         return Starlette(routes=routes)
 

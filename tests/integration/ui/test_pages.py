@@ -13,7 +13,7 @@ from pipelines.problems import Problem
 from pipelines.progress import State
 from server.store import retention, runs
 from server.store.retention import OldOutput
-from tests.builders import House, event, plan
+from tests.builders import House, event, plan, templated
 
 HOSTILE = "<img src=x onerror=alert(1)>\x1b]8;;javascript:alert(1)\x07\u202e'\"&"
 POLICY = (
@@ -417,3 +417,27 @@ def test_a_run_that_is_being_superseded_says_so_and_cannot_be_cancelled(
 
     assert f"superseded by run {second.id}; the steps that run get their time to end" in page
     assert f"/runs/{first.id}/cancel" not in page
+
+
+def test_a_run_shows_the_dockerfile_that_a_template_became(
+    house: House, person: TestClient
+) -> None:
+    run = house.run(of=templated())
+
+    seen = Seen(person.get(f"/runs/{run.id}").text)
+
+    assert "Dockerfile of build.web" in seen.text
+    assert "RUN <b>" in seen.text
+    links = [each["href"] for each in seen.named("a")]
+    assert f"/runs/{run.id}/steps/build.docs/dockerfile" in links
+
+
+def test_a_dockerfile_is_shown_as_plain_text_to_those_who_may_read(
+    house: House, person: TestClient, stranger: TestClient
+) -> None:
+    address = f"/runs/{house.run(of=templated()).id}/steps/build.web/dockerfile"
+
+    assert person.get(address).text == "FROM x\nRUN <b>\n"
+    assert person.get(address).headers["x-content-type-options"] == "nosniff"
+    assert stranger.get(address).status_code == 303
+    assert person.get(address.replace("web", "no")).status_code == 404

@@ -60,7 +60,7 @@ def test_the_example_holds_every_setting() -> None:
 def test_every_default_in_the_example_is_the_default(tmp_path: Path) -> None:
     file = tmp_path / "config.toml"
     text = uncommented(EXAMPLE.read_text().partition("# A GitHub")[0])
-    file.write_text(re.sub(r"^(url|runtime|key_path) = .*", "", text, flags=re.MULTILINE))
+    file.write_text(re.sub(r"^(url|runtime|key_path|folder) = .*", "", text, flags=re.MULTILINE))
 
     assert load(file, {}) == load(None, {"LADING_SERVER__DATA": str(tmp_path / "data")})
 

@@ -392,8 +392,8 @@ def test_a_problem_names_the_file() -> None:
             ),
         ),
         (
-            "build: {x: {template: python}}",
-            "1:13 P011 `template` is not supported yet: take it out",
+            "build: {x: {platforms: [linux/arm64]}}",
+            "1:13 P011 `platforms` is not supported yet: take it out",
         ),
         (
             "build: {x: {args: {A: '${b}'}}}",

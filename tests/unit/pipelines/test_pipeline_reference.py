@@ -9,7 +9,8 @@ from pathlib import Path
 from jsonschema import Draft202012Validator  # type: ignore[import-untyped]
 
 from pipelines.codes import CODES
-from pipelines.definition import json_schema, words
+from pipelines.definition import words
+from pipelines.recipes import json_schema
 
 ROOT = Path(__file__).resolve().parents[3]
 
@@ -78,6 +79,10 @@ def test_the_schema_is_a_schema_and_knows_the_language() -> None:
         "deploy": {"live": {"commands": "true", "approval": {"prompt": "Ship it?"}}},
     }
     assert list(check.iter_errors(json.loads(json.dumps(good)))) == []
+    recipe = {"template": "go", "version": "1.25", "run": {"port": 8080}, "env": {"A": 1}}
+    assert check.is_valid({"build": {"web": recipe}})
+    assert not check.is_valid({"build": {"web": {**recipe, "dockerfile": "Dockerfile"}}})
+    assert not check.is_valid({"build": {"web": {**recipe, "template": "goo"}}})
     assert not check.is_valid({"test": {"unit": {"script": "true"}}})
     assert not check.is_valid({"when": {"event": "merge_request"}})
     assert not check.is_valid({"build": {"web": {"retry": 6}}})

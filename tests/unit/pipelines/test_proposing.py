@@ -11,9 +11,10 @@ from hypothesis import strategies as st
 
 from pipelines.linting import lint
 from pipelines.parsing import SINGLE_FILE
-from pipelines.plan import CommandsWork, Plan
+from pipelines.plan import BuildWork, CommandsWork, Plan
 from pipelines.proposing import Files, NothingFoundError, propose, written
 from pipelines.proposing.writing import quoted
+from pipelines.recipes import built_in
 from tests.unit.pipelines.building import planned
 
 PYTEST = "import pytest\n"
@@ -275,6 +276,23 @@ def test_the_push_stands_in_a_comment_and_works_once_that_is_taken_away(
     pushes = [step.work for step in planned(opened).steps if step.stage == "push"]
     assert [work.repository for work in pushes if work.kind == "push"] == [to]
     assert "secret" not in text
+
+
+@pytest.mark.parametrize("kind", [kind for kind in KINDS if kind != "a Dockerfile"])
+def test_without_a_dockerfile_a_template_stands_in_a_comment_and_works(
+    kind: str, tmp_path: Path
+) -> None:
+    text = proposed(tmp_path, KINDS[kind][0])
+
+    head, _, commented = text.partition("# build:\n")
+    opened = f"{head}build:\n" + "".join(
+        f"{line.removeprefix('# ').removeprefix('#')}\n" for line in commented.splitlines()
+    )
+    works = {step.key: step.work for step in planned(opened).steps}
+    assert {"build.app", "push.app"} <= set(works)
+    work = works["build.app"]
+    assert isinstance(work, BuildWork)
+    assert work.template in built_in().names
 
 
 def test_a_version_from_tags_is_pretended(tmp_path: Path) -> None:

@@ -182,3 +182,56 @@ def test_a_rewritten_archive_keeps_links_modes_and_large_files() -> None:
         assert content.read() == large
         assert (first.name, first.mode, first.mtime) == ("n" * 150, 0o755, 1_700_000_000)
         assert (second.type, second.linkname) == (tarfile.SYMTYPE, "/etc/shadow")
+
+
+def rendered_work(**fields: object) -> BuildWork:
+    return BuildWork(template="plain", rendered="FROM y\n", **fields)  # type: ignore[arg-type]  # of the model
+
+
+def test_a_rendered_dockerfile_leaves_the_repositorys_own_alone() -> None:
+    files = {"Dockerfile": "FROM x", "a": "a"}
+    assert sent(files, rendered_work()) == {
+        **files,
+        OUTSIDE_DOCKERFILE: "FROM y\n",
+        ".dockerignore": f".dockerignore\n{OUTSIDE_DOCKERFILE}\n",
+    }
+
+
+def test_a_rendered_dockerfile_takes_a_name_that_the_folder_does_not_have() -> None:
+    files = {f"web/{OUTSIDE_DOCKERFILE}": "theirs", f"{OUTSIDE_DOCKERFILE}-2": "elsewhere"}
+    assert sent(files, rendered_work(context="web")) == {
+        OUTSIDE_DOCKERFILE: "theirs",
+        f"{OUTSIDE_DOCKERFILE}-2": "FROM y\n",
+        ".dockerignore": f".dockerignore\n{OUTSIDE_DOCKERFILE}-2\n",
+    }
+
+
+def test_a_folder_of_the_name_does_not_hide_the_rendered_dockerfile() -> None:
+    got = sent({f"{OUTSIDE_DOCKERFILE}/x": "theirs", "a": "a"}, rendered_work())
+    assert got[OUTSIDE_DOCKERFILE] == "FROM y\n"
+    assert f"{OUTSIDE_DOCKERFILE}/x" not in got
+
+
+def test_rules_hold_for_a_rendered_dockerfile_and_stay_out_of_the_image() -> None:
+    files = {".dockerignore": "*.log\n!.dockerignore\n", "a.log": "", "a": "a"}
+    got = sent(files, rendered_work())
+    assert "a.log" not in got
+    assert got[".dockerignore"].splitlines()[-2:] == [".dockerignore", OUTSIDE_DOCKERFILE]
+
+
+def test_only_the_files_named_are_sent_with_what_lies_in_them() -> None:
+    files = {"src/a": "", "src/b/c": "", "srcs": "", "etc/x": "", "etc/y": "", "z": ""}
+    got = sent(files, rendered_work(files=("src", "etc/x")))
+    assert set(got) == {"src/a", "src/b/c", "etc/x", OUTSIDE_DOCKERFILE, ".dockerignore"}
+
+
+def test_a_plan_that_was_stored_before_there_were_templates_is_still_a_plan() -> None:
+    old: dict[str, object] = {
+        "kind": "build",
+        "dockerfile": "Dockerfile",
+        "context": ".",
+        "target": None,
+        "args": {},
+    }
+    work = BuildWork.model_validate(old)
+    assert (work.rendered, work.recipe) == (None, "Dockerfile")

@@ -3,14 +3,18 @@ from __future__ import annotations
 from datetime import UTC, datetime
 
 from pipelines.events import Event, EventKind
+from pipelines.plan import BuildWork
 from pipelines.planning import PlanDefaults
+from pipelines.recipes import Files
 from server.deciding import Verdict, judge, read_pipelines
 from server.store.rows import DecisionOutcome
 
 LIBRARY = b"test:\n  unit:\n    image: busybox\n    commands: [true]\n"
 
 
-def verdict(definitions: dict[str, bytes], *, branch: str = "main") -> Verdict:
+def verdict(
+    definitions: dict[str, bytes], *, branch: str = "main", files: Files | None = None
+) -> Verdict:
     event = Event(
         kind=EventKind.PUSH,
         repository="acme/web",
@@ -25,6 +29,7 @@ def verdict(definitions: dict[str, bytes], *, branch: str = "main") -> Verdict:
         changed=None,
         committed_at=datetime(2026, 1, 1, tzinfo=UTC),
         defaults=PlanDefaults(timeout=60),
+        files=files,
     )
 
 
@@ -96,3 +101,24 @@ def test_a_definition_that_is_a_link_is_told_as_its_problem() -> None:
     assert str(pipelines[0].problems[0]) == (
         ".lading.yml the file is a symbolic link (P091): make it a plain file"
     )
+
+
+TEMPLATE = b"build:\n  web:\n    template: node\n    version: '22'\n"
+
+
+def test_a_template_is_rendered_into_the_plan_of_the_files_that_are_there() -> None:
+    files = Files(paths=frozenset({"package.json", "package-lock.json"}))
+    (run,) = verdict({".lading.yml": TEMPLATE}, files=files).runs
+    assert run.plan is not None
+    work = run.plan.steps[0].work
+    assert isinstance(work, BuildWork)
+    assert work.template == "node"
+    assert "npm ci" in (work.rendered or "")
+
+
+def test_what_a_template_misses_in_the_commit_is_told_with_its_line() -> None:
+    files = Files(paths=frozenset({"package.json"}))
+    (run,) = verdict({".lading.yml": TEMPLATE}, files=files).runs
+    assert run.plan is None
+    (problem,) = run.problems
+    assert (problem.code, problem.line, problem.column) == ("P073", 3, 15)
