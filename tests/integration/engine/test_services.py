@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import io
+from collections.abc import Iterator
 from typing import Any
 
+import docker
 import pytest
 
 from pipelines.engine.interruption import Patience
+from pipelines.engine.leftovers import remove_leftovers
 from pipelines.executor import OWN
 from pipelines.plan import Plan, Ready, Service, Step
 from pipelines.progress import Progress, State
@@ -261,6 +265,70 @@ def test_a_cancel_takes_the_services_away_whether_or_not_they_were_ready(
             await asyncio.sleep(0.05)
         bench.cancelled.set()
         assert (await going).state is State.CANCELLED
+        assert await bench.engine.call(bench.left) == []
+
+    run(work())
+
+
+@pytest.fixture
+def shell_less_image(busybox_image: str, docker_client: docker.DockerClient) -> Iterator[str]:
+    """An image with one program in it, which is no shell."""
+    dockerfile = f"FROM scratch\nCOPY --from={busybox_image} /bin/busybox /bin/nc\n"
+    name = "lading/no-shell:test"
+    docker_client.images.build(fileobj=io.BytesIO(dockerfile.encode()), tag=name, rm=True)
+    yield name
+    docker_client.images.remove(name, force=True)
+
+
+def test_a_service_that_cannot_be_asked_says_what_to_do(
+    bench: Bench, busybox_image: str, shell_less_image: str
+) -> None:
+    args = ("/bin/nc", "-ll", "-p", "5432")
+    silent = Service(name="db", image=shell_less_image, args=args, ready=PORT)
+    outcome = run(bench.outcome(step_with(busybox_image, silent)))
+    assert (outcome.state, outcome.message) == (
+        State.FAILURE,
+        (
+            "service db could not be asked whether it is ready: its image has no `sh`; "
+            "leave `ready` out"
+        ),
+    )
+
+
+def test_an_executor_that_is_closed_in_the_middle_leaves_no_service_and_no_network(
+    bench: Bench, busybox_image: str
+) -> None:
+    plan = plan_of(step_with(busybox_image, service(busybox_image), commands=("sleep 60",)))
+
+    async def work() -> None:
+        executor = bench.executor(plan)
+        await executor.open()
+        begun = asyncio.Event()
+        going = asyncio.create_task(executor.run(plan.steps[0], MemoryOutput(), begun.set))
+        await begun.wait()
+        going.cancel()
+        await asyncio.wait({going})
+        await executor.close()
+        assert await bench.engine.call(bench.left) == []
+
+    run(work())
+
+
+def test_what_a_killed_server_left_of_services_is_found_and_removed(
+    bench: Bench, busybox_image: str
+) -> None:
+    plan = plan_of(step_with(busybox_image, service(busybox_image), commands=("sleep 60",)))
+
+    async def work() -> None:
+        executor = bench.executor(plan)
+        await executor.open()
+        begun = asyncio.Event()
+        going = asyncio.create_task(executor.run(plan.steps[0], MemoryOutput(), begun.set))
+        await begun.wait()
+        going.cancel()
+        await asyncio.wait({going})
+        await executor.release()
+        await bench.engine.call(remove_leftovers, bench.engine.client, bench.server, set())
         assert await bench.engine.call(bench.left) == []
 
     run(work())
