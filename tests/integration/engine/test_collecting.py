@@ -76,8 +76,8 @@ def test_a_path_that_is_not_there_hinders_no_other(keeping: Bench, busybox_image
         "mkdir out; echo x > out/a",
         paths=("nothing/", "a.txt/b", "not/there/*.xml", "out/"),
     )
-    assert found == {"out/a": b"x\n"}
     assert kept(keeping).notes == ()
+    assert found == {"out/a": b"x\n"}
 
 
 def test_patterns_are_looked_for_in_the_whole_workspace(keeping: Bench, busybox_image: str) -> None:
