@@ -38,6 +38,8 @@ class Bounds(Value):
 
     size: int
     """Bytes of all files together."""
+    advice: str = "name fewer"
+    """What to say where there are more bytes."""
     files: int
     each: int | None = None
     """Bytes of one file; None: those of all."""
@@ -129,7 +131,7 @@ class Tally:
             raise TooMuchError(f"{taken.path} is larger than {format_size(each)}")
         if self.size > self.bounds.size:
             most = format_size(self.bounds.size)
-            raise TooMuchError(f"the files are larger than {most} together: name fewer")
+            raise TooMuchError(f"the files are larger than {most} together: {self.bounds.advice}")
 
 
 def take_from(source: IO[bytes], place: str, wanted: Wanted, tally: Tally, take: Take) -> None:

@@ -21,6 +21,7 @@ from typing import BinaryIO
 from pydantic import ValidationError
 
 from pipelines.crashing import reach
+from pipelines.durations import format_size
 from pipelines.reports import Report
 from pipelines.taking import Bounds, Taken
 from pipelines.values import Value
@@ -129,12 +130,19 @@ class ArtifactStore:
         """A place for one step's files, in place of what is there of it; `used`: bytes of all."""
         path = self._path(run, attempt, step)
         path.parent.mkdir(parents=True, exist_ok=True)
-        left = max(min(self._limit, self._room - used), 0)
-        shelf = ZipShelf(path, _report(path), Bounds(size=left, files=MAX_FILES))
+        shelf = ZipShelf(path, _report(path), self._bounds(used))
         try:
             yield shelf
         finally:
             shelf.close()
+
+    def _bounds(self, used: int) -> Bounds:
+        left = max(self._room - used, 0)
+        if left >= self._limit:
+            return Bounds(size=self._limit, files=MAX_FILES)
+        all_ = f"`artifacts.room`, {format_size(self._room)}"
+        advice = f"that is what is left of the server's room for artifacts ({all_})"
+        return Bounds(size=left, files=MAX_FILES, advice=advice)
 
     def files(self, run: int, attempt: int, step: str) -> list[StoredFile]:
         """A step's artifacts, by path. Blocking."""

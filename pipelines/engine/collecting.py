@@ -15,6 +15,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from functools import partial
 
 from docker.errors import APIError, ImageNotFound, NotFound
+from requests.exceptions import RequestException
 
 from pipelines.engine.client import ENGINE_ERRORS, Client, Engine, gone, reason, unavailable
 from pipelines.engine.containers import WORKSPACE, Attempt
@@ -29,8 +30,9 @@ EMPTY_IMAGE = ("lading/empty", "1")
 _NO_FILES = bytes(1024)
 """A tar archive of nothing."""
 _CONFLICT = 409
-_NOTHING_THERE = (400, 404)
-"""What engines answer for a path that is not there, or leads through a file."""
+_NOTHING_THERE = 404
+_THROUGH_A_FILE = "not a directory"
+"""What engines say of a path that leads through a file, with a 500."""
 _LET_GO = 10.0
 """Seconds in which the thread that reads must have ended once nobody wants the files any more."""
 
@@ -74,8 +76,8 @@ class Collecting:
                     if pieces is not None:
                         take_from(as_file(_until(given_up, pieces)), place, wanted, tally, take)
         except ENGINE_ERRORS as error:
-            # Those that are OSErrors may be the taker's own: they tell what they are.
-            if isinstance(error, OSError):
+            # The SDK's are OSErrors, too; others are the taker's own, and tell what they are.
+            if isinstance(error, OSError) and not isinstance(error, RequestException):
                 raise
             raise self._trouble(error) from error
         finally:
@@ -119,7 +121,7 @@ class Collecting:
         try:
             pieces, _ = client.get_archive(container, f"{WORKSPACE}/{place}".rstrip("/"), CHUNK)
         except APIError as error:
-            if error.status_code not in _NOTHING_THERE:
+            if error.status_code != _NOTHING_THERE and _THROUGH_A_FILE not in reason(error):
                 raise
             yield None
             return

@@ -69,6 +69,17 @@ def test_files_and_folders_are_kept_as_the_commands_left_them(
     }
 
 
+def test_a_path_that_is_not_there_hinders_no_other(keeping: Bench, busybox_image: str) -> None:
+    found = collected(
+        keeping,
+        busybox_image,
+        "mkdir out; echo x > out/a",
+        paths=("nothing/", "a.txt/b", "not/there/*.xml", "out/"),
+    )
+    assert kept(keeping).notes == ()
+    assert found == {"out/a": b"x\n"}
+
+
 def test_patterns_are_looked_for_in_the_whole_workspace(keeping: Bench, busybox_image: str) -> None:
     found = collected(
         keeping,
