@@ -110,6 +110,13 @@ class Event(Value):
         return not self.from_fork
 
     @property
+    def stranger(self) -> str:
+        """What a commit that is not trusted is, in words."""
+        if self.kind is EventKind.PULL_REQUEST:
+            return "a pull request from a fork"
+        return "a commit of no branch or tag here"
+
+    @property
     def short_sha(self) -> str:
         """The first 12 digits of the commit."""
         return self.sha[:12]

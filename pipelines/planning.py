@@ -52,8 +52,8 @@ MAX_VALUE = 4096
 """Characters of a text from git in the environment; one long commit message may stop no step."""
 
 _LABEL = "org.opencontainers.image."
-_FORK = "left out: a pull request from a fork never pushes; it runs again, and pushes, once merged"
-_FORK_DEPLOYS = "left out: a pull request from a fork never deploys"
+_FORK = "left out: {what} never pushes; it runs again, and pushes, once merged"
+_FORK_DEPLOYS = "left out: {what} never deploys"
 _NO_TAG = "left out: none of its tags has a value for this {kind}; give it other `tags` or a `when`"
 
 VARIABLES: dict[str, str] = {
@@ -208,12 +208,13 @@ class _Planner:
                 yield _key(Stage.PUSH, name), reason
         for name, deploy in self._definition.deploy.items():
             own = left_out(deploy.when, self._event, self._changed)
-            if reason := own if self._event.trusted else _FORK_DEPLOYS:
+            never = _FORK_DEPLOYS.format(what=self._event.stranger)
+            if reason := own if self._event.trusted else never:
                 yield _key(Stage.DEPLOY, name), reason
 
     def _push_left_out(self, push: Push) -> str | None:
         if not self._event.trusted:
-            return _FORK
+            return _FORK.format(what=self._event.stranger)
         if reason := left_out(push.when, self._event, self._changed):
             return reason
         return None if self._tags(push) else _NO_TAG.format(kind=self._event.kind)

@@ -61,7 +61,7 @@ class Secrets:
         if not names:
             return StepSecrets()
         if not run.trusted:
-            return _refuse_all(plan, "a pull request from a fork gets no secrets")
+            return _refuse_all(plan, f"{run.event.stranger} gets no secrets")
         sealed = await self._database.read(secret_verbs.sealed_secrets, run.repository, names)
         return await asyncio.to_thread(
             given, run.event, plan, sealed, self._vault, repository=run.full_name

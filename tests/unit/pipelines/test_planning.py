@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta, timezone
 
 import pytest
 
-from pipelines.events import Event
+from pipelines.events import Event, EventKind
 from pipelines.inputs import InputsInvalidError, refuse_unknown
 from pipelines.plan import (
     Approval,
@@ -191,6 +191,13 @@ def test_a_pull_request_from_a_fork_never_deploys_whatever_it_names() -> None:
     made = planned(text, PULL.model_copy(update={"from_fork": True}))
     assert [step.key for step in made.steps] == ["build.web"]
     assert "from a fork never deploys" in made.left_out["deploy.live"]
+
+
+def test_a_commit_of_no_branch_is_told_as_what_it_is() -> None:
+    event = PULL.model_copy(update={"kind": EventKind.MANUAL, "from_fork": True})
+    made = planned(DEPLOY, event)
+    reason = "left out: a commit of no branch or tag here never deploys"
+    assert made.left_out["deploy.live"] == reason
 
 
 @pytest.mark.parametrize("from_fork", [True, False])
