@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import copy
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
 import typer
+from typer.main import get_command_name, get_group
+from typer.models import CommandInfo
 
 from server.cli import remote, shipping, writing
 from server.version import VERSION
@@ -58,7 +62,7 @@ Elsewhere = Annotated[
 def main() -> None:
     """Run the command; a user's mistake ends in a sentence, never in a traceback."""
     try:
-        app()
+        get_group(_named(sys.argv[1:]))(prog_name="lading")
     except Exception as error:
         from server.cli.settings import told
 
@@ -66,6 +70,25 @@ def main() -> None:
         if code is None:
             raise
         raise SystemExit(code) from None
+
+
+def _named(words: Sequence[str]) -> typer.Typer:
+    """What is named of the command line, or else all of it.
+
+    typer looks at the annotations of every command it has, which takes longer than many commands.
+    """
+    first = words[0] if words else ""
+    commands = [one for one in app.registered_commands if _name(one) == first]
+    groups = [one for one in app.registered_groups if one.name == first]
+    if not (commands or groups):
+        return app
+    named = copy.copy(app)
+    named.registered_commands, named.registered_groups = commands, groups
+    return named
+
+
+def _name(command: CommandInfo) -> str:
+    return command.name or get_command_name(getattr(command.callback, "__name__", ""))
 
 
 @app.command()

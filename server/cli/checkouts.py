@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from pipelines.checkout import Asked, Checkout, CheckoutError, Tree
@@ -61,14 +61,21 @@ def usage() -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def opened(commit: str | None) -> Iterator[tuple[Checkout, Tree]]:
+def opened(
+    commit: str | None, *, before: Callable[[Checkout], None] = lambda _: None
+) -> Iterator[tuple[Checkout, Tree]]:
     """The checkout around this folder, and a commit of it or its working tree.
+
+    Args:
+        commit: Which; None for the working tree.
+        before: Called with the checkout before its files are looked at.
 
     Raises:
         UsageError: There is no checkout here, or no such commit.
     """
     with usage():
         checkout = Checkout.at(Path.cwd())
+        before(checkout)
         if commit is not None:
             yield checkout, checkout.at_commit(commit)
             return

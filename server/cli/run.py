@@ -8,7 +8,7 @@ import signal
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
@@ -30,7 +30,7 @@ from pipelines.planning import bind
 from pipelines.problems import ExecutorUnavailableError, LadingError
 from pipelines.progress import Fact, Progress, State, StepEnded
 from pipelines.redaction import StepSecrets
-from server.cli import secret_file
+from server.cli import ahead, secret_file
 from server.cli.checkouts import described, known, opened, usage
 from server.cli.console import Console
 from server.cli.errors import UsageError
@@ -75,8 +75,9 @@ def run(
     tolerant(sys.stdout)
     values = {} if secrets is None else secret_file.read(secrets)
 
-    def prepare(held: contextlib.ExitStack) -> _Prepared | None:
-        checkout, tree = held.enter_context(opened(commit))
+    def prepare(held: contextlib.ExitStack, models: Future[None]) -> _Prepared | None:
+        checkout, tree = held.enter_context(opened(commit, before=ahead.ask_git))
+        models.result()
         asking = happening(checkout, tree, wanted)
         one = _chosen(_explained(checkout, tree, asking, templates), pipeline)
         if one.broken or one.plan is None:
@@ -123,11 +124,10 @@ class _Prepared:
     """What runs without secrets that it names, in words."""
 
 
-async def _run(
-    prepare: Callable[[contextlib.ExitStack], _Prepared | None],
-    url: str | None,
-    artifacts: Path | None,
-) -> int:
+_Prepare = Callable[[contextlib.ExitStack, Future[None]], _Prepared | None]
+
+
+async def _run(prepare: _Prepare, url: str | None, artifacts: Path | None) -> int:
     """Prepare while the engine is being reached, then run."""
     with (
         contextlib.ExitStack() as held,
@@ -137,7 +137,8 @@ async def _run(
         connecting = asyncio.create_task(_connected(engine))
         # Wrong use is told first, and then nobody asks what became of the engine.
         connecting.add_done_callback(lambda done: done.cancelled() or done.exception())
-        prepared = await asyncio.to_thread(prepare, held)
+        models = threads.submit(ahead.build_models)
+        prepared = await asyncio.to_thread(prepare, held, models)
         if prepared is None:
             return 1
         await connecting
