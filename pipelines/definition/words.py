@@ -180,6 +180,15 @@ FOREIGN_IN: dict[str, dict[str, str]] = {
         "changes": "here it is `path`",
         "events": "here it is `event`",
     },
+    "run": {
+        "cmd": "here it is `command`",
+        "commands": "here it is `command`: one program; what is done before belongs in `steps`",
+        "entrypoint": "here it is `command`",
+        "ports": "here it is `port`: one number",
+        "working_dir": "here it is `workdir`",
+        "health_check": "here it is `healthcheck`",
+        "env": "`env` stands beside `run`",
+    },
     "concurrency": {
         "cancel-in-progress": "here it is `cancel_in_progress`",
         "interruptible": "here it is `cancel_in_progress`",

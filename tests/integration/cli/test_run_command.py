@@ -164,6 +164,19 @@ def test_what_lies_in_the_working_tree_is_built_and_tested_and_nothing_is_pushed
     assert result.stdout.splitlines()[-1].startswith("2 steps passed in")
 
 
+def test_a_template_is_built_of_what_lies_here(home: Home, busybox_image: str) -> None:
+    home.write(hello="hello from here\n")
+    home.pipeline(
+        f"build:\n  web: {{template: plain, base: '{busybox_image}', files: [hello]}}\n"
+        "test:\n  unit: {commands: cat /app/hello}\n"
+    )
+
+    done = home.run()
+
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "hello from here" in done.stdout
+
+
 def test_a_failing_step_ends_in_exit_code_1_and_says_how(
     home: Home, step: Callable[..., str]
 ) -> None:

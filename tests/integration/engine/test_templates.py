@@ -6,6 +6,7 @@ import base64
 import hashlib
 import io
 import json
+import tarfile
 import time
 import zipfile
 from collections.abc import Callable, Iterator, Mapping
@@ -19,11 +20,12 @@ from docker.models.containers import Container
 
 from pipelines.engine.containers import Limits
 from pipelines.events import Event, EventKind
+from pipelines.images.context import context_stream, read_context
 from pipelines.parsing import parse
-from pipelines.plan import Plan
+from pipelines.plan import BuildWork, Plan
 from pipelines.planning import PlanDefaults, plan
 from pipelines.progress import Outcome, State
-from pipelines.recipes import Files, built_in, render_builds, sought
+from pipelines.recipes import BuilderFeatures, Files, built_in, render_builds, sought
 from pipelines.source import GitSource
 from tests.integration.engine.bench import Bench, run
 
@@ -33,7 +35,9 @@ PATIENCE = 60
 """Seconds until a container answers."""
 
 
-def planned(build: Mapping[str, object], source: GitSource) -> Plan:
+def planned(
+    build: Mapping[str, object], source: GitSource, features: BuilderFeatures | None = None
+) -> Plan:
     """A plan that builds `web`, of the files of a commit."""
     read = parse(json.dumps({"build": {"web": build}}), ".lading.yml")
     assert read.definition is not None, read.problems
@@ -46,8 +50,41 @@ def planned(build: Mapping[str, object], source: GitSource) -> Plan:
         event,
         committed_at=datetime(2026, 1, 1, tzinfo=UTC),
         defaults=PlanDefaults(timeout=300),
-        rendered=render_builds(read.definition, built_in(), files),
+        rendered=render_builds(read.definition, built_in(), files, features),
     )
+
+
+def by_buildkit(client: docker.DockerClient, build: Mapping[str, object], source: GitSource) -> str:
+    """The id of the image that BuildKit makes, with cache mounts; it takes a plain tar, too."""
+    work = planned(build, source, BuilderFeatures(cache_mounts=True)).steps[0].work
+    assert isinstance(work, BuildWork)
+    context = read_context(source, work)
+    with context_stream(source, context) as stream:
+        body = as_gnu_tar(b"".join(stream))
+    api: Any = client.api  # the SDK cannot ask for this builder
+    answer = api._post(
+        api._url("/build"),
+        params={"version": "2", "dockerfile": context.dockerfile},
+        data=body,
+        headers={"Content-Type": "application/x-tar"},
+    )
+    told = [json.loads(line) for line in answer.text.splitlines()]
+    assert [each["error"] for each in told if "error" in each] == []
+    (made,) = [each["aux"]["ID"] for each in told if each.get("id") == "moby.image.id"]
+    return str(made)
+
+
+def as_gnu_tar(archive: bytes) -> bytes:
+    """The same files in a format that BuildKit recognises by its first bytes."""
+    made = io.BytesIO()
+    with (
+        tarfile.open(fileobj=io.BytesIO(archive)) as old,
+        tarfile.open(fileobj=made, mode="w", format=tarfile.GNU_FORMAT) as new,
+    ):
+        for entry in old:
+            entry.pax_headers = {}
+            new.addfile(entry, old.extractfile(entry) if entry.isreg() else None)
+    return made.getvalue()
 
 
 def outcome(
@@ -95,6 +132,16 @@ def healthy(client: docker.DockerClient, running: Container, name: str) -> None:
     until = time.monotonic() + PATIENCE
     while (code := running.exec_run(check[1:]).exit_code) != 0:
         assert time.monotonic() < until, f"exit code {code}: {running.logs().decode()}"
+
+
+def says(running: Container, *command: str) -> str:
+    """What a command in the container writes; asked again where its words were lost."""
+    until = time.monotonic() + PATIENCE
+    while True:
+        said = running.exec_run(list(command)).output
+        if isinstance(said, bytes) and said:
+            return said.decode()
+        assert time.monotonic() < until, command
 
 
 SERVER = """import http.server, os, greeting
@@ -161,11 +208,19 @@ def test_a_python_program_serves_with_what_its_lock_file_names(
     name = image(bench, made, python(pip_image), python_files())
     with container(docker_client, name) as running:
         healthy(docker_client, running, name)
-        got = running.exec_run(["wget", "-q", "-O", "-", "http://127.0.0.1:8080/healthz"])
-        assert got.output == b"hello from 10001"
-        assert running.exec_run(["whoami"]).output == b"app\n"
-        listed = running.exec_run(["find", "/app", "/opt", "-name", "*.pyc"]).output
-    assert listed == b""
+        got = says(running, "wget", "-q", "-O", "-", "http://127.0.0.1:8080/healthz")
+        assert got == "hello from 10001"
+        assert says(running, "whoami") == "app\n"
+        listed = says(running, "sh", "-c", "find /app /opt -name '*.pyc'; echo end")
+    assert listed == "end\n"
+
+
+def test_buildkit_builds_it_with_cache_mounts_and_it_serves(
+    docker_client: docker.DockerClient, pip_image: str, made: Made
+) -> None:
+    name = by_buildkit(docker_client, python(pip_image), made(python_files()))
+    with container(docker_client, name) as running:
+        healthy(docker_client, running, name)
 
 
 def test_a_package_with_another_hash_is_not_installed(
@@ -219,8 +274,8 @@ def test_a_node_program_is_built_with_npm_and_serves(
     name = image(bench, made, node(node_image), dict(NODE))
     with container(docker_client, name) as running:
         healthy(docker_client, running, name)
-        got = running.exec_run(["wget", "-q", "-O", "-", "http://127.0.0.1:3000/"])
-        assert got.output == b"hello10001"
+        got = says(running, "wget", "-q", "-O", "-", "http://127.0.0.1:3000/")
+        assert got == "hello10001"
     assert "NODE_ENV=production" in inspected(docker_client, name)["Config"]["Env"]
 
 
@@ -263,9 +318,9 @@ def test_a_static_site_is_served(
     name = image(bench, made, build, {"public/index.html": "<p>hello", "secret.txt": "no"})
     with container(docker_client, name) as running:
         healthy(docker_client, running, name)
-        got = running.exec_run(["wget", "-q", "-O", "-", "http://127.0.0.1:8000/"])
-        assert got.output == b"<p>hello"
-        assert running.exec_run(["id", "-u"]).output == b"10001\n"
+        got = says(running, "wget", "-q", "-O", "-", "http://127.0.0.1:8000/")
+        assert got == "<p>hello"
+        assert says(running, "id", "-u") == "10001\n"
 
 
 STRANGE = {
@@ -278,28 +333,43 @@ STRANGE = {
 }
 
 
-def test_a_plain_image_holds_just_what_was_said_however_strange(
-    bench: Bench, docker_client: docker.DockerClient, busybox_image: str, made: Made
-) -> None:
-    build = {
+def strange(base: str) -> dict[str, object]:
+    return {
         "template": "plain",
-        "base": busybox_image,
+        "base": base,
         "files": ["bin", "etc/a.txt"],
         "env": STRANGE,
         "labels": {"org.example.a": STRANGE["A"], "org.example.b": STRANGE["B"]},
         "steps": ['echo "one\ntwo" > /made', "cat <<X >> /made\nthree \\\n four\nX"],
         "run": {"command": "ls -A . etc; cat /made; id -u", "workdir": "/srv/web"},
     }
-    files = {
-        ".dockerignore": "bin/left-out\n",
-        ".lading.dockerfile": "FROM scratch\n",
-        "bin/serve": "",
-        "bin/left-out": "",
-        "etc/a.txt": "",
-        "etc/b.txt": "",
-        "Dockerfile": "FROM nothing-of-that-name\n",
-    }
-    name = image(bench, made, build, files)
+
+
+STRANGE_FILES = {
+    ".dockerignore": "bin/left-out\n",
+    ".lading.dockerfile": "FROM scratch\n",
+    "bin/serve": "",
+    "bin/left-out": "",
+    "etc/a.txt": "",
+    "etc/b.txt": "",
+    "Dockerfile": "FROM nothing-of-that-name\n",
+}
+
+
+def test_a_plain_image_holds_just_what_was_said_however_strange(
+    bench: Bench, docker_client: docker.DockerClient, busybox_image: str, made: Made
+) -> None:
+    holds_it(docker_client, image(bench, made, strange(busybox_image), dict(STRANGE_FILES)))
+
+
+def test_buildkit_reads_strange_values_as_the_classic_builder_does(
+    docker_client: docker.DockerClient, busybox_image: str, made: Made
+) -> None:
+    source = made(dict(STRANGE_FILES))
+    holds_it(docker_client, by_buildkit(docker_client, strange(busybox_image), source))
+
+
+def holds_it(docker_client: docker.DockerClient, name: str) -> None:
     config = inspected(docker_client, name)["Config"]
     env = dict(each.split("=", 1) for each in config["Env"])
     assert {key: env[key] for key in STRANGE} == STRANGE
