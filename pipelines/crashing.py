@@ -31,6 +31,8 @@ POINTS: Mapping[str, str] = MappingProxyType(
         "push.output": "The engine is pushing an image, and has just said something.",
         "logs.bytes": "A piece of output is in a log; its index does not know it.",
         "runs.ended": "A run's result is on disk; its last status waits to be told.",
+        "releases.begun": "A channel's move is on disk; the registry was not asked.",
+        "releases.put": "The registry has a channel's move; that it has is not stored.",
         "engine.clearing": "Of what an attempt left on the engine, the containers are removed.",
         "reporting.taken": "A host took a status; that it did is not stored.",
     }

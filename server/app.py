@@ -249,7 +249,7 @@ class Lading:
             logins={} if run.event.from_fork else self.registries.logins,
             patience=Patience(silence=self.settings.engine.patience),
         )
-        return Holding(executor, paused=self.releases.paused)
+        return Holding(executor, held=self.releases.held)
 
     async def _secrets_of(self, run: RunRow, plan: Plan) -> StepSecrets:
         """What the steps get; registry logins are made ready on the way."""
