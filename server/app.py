@@ -268,7 +268,7 @@ class Lading:
             logins=self.logins_for(run),
             patience=Patience(silence=self.settings.engine.patience),
         )
-        return Holding(executor, paused=self.releases.paused)
+        return Holding(executor, held=self.releases.held)
 
     def logins_for(self, run: RunRow) -> Mapping[str, Login]:
         """Registry logins by host; a run that is not trusted gets none of them."""

@@ -48,7 +48,7 @@ class Registries:
     """Logins of the configuration, which win, and stored ones.
 
     Args:
-        configured: Of the configuration, by host.
+        settings: Of the configuration, by host.
         private: Private networks in which registries added through the API may lie.
     """
 
@@ -64,11 +64,15 @@ class Registries:
         self._database = database
         self._vault = vault
         self._clock = clock
-        self._configured = configured(settings)
+        self._settings = settings
         self._guard = Guard([ipaddress.ip_network(each) for each in private])
         self._clients: OrderedDict[str, tuple[Place | None, RegistryClient]] = OrderedDict()
         self._limits: dict[str, RateLimit] = {}
         self.logins = LiveLogins(clock)
+
+    @property
+    def _configured(self) -> dict[str, Place]:
+        return configured(self._settings)
 
     async def places(self) -> dict[str, Place]:
         """Every registry by host, with what was found out about it last.

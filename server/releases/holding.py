@@ -1,24 +1,24 @@
-"""Keeps pushes from moving a channel that somebody has rolled back."""
+"""Keeps pushes from moving what must not be moved: rolled back channels, and versions."""
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 
 from pipelines.executor import OWN, Executor, Output
 from pipelines.plan import PushWork, Step
 from pipelines.progress import Outcome, Progress, State
 from pipelines.taking import Bounds, Take, Tally
 
-Paused = Callable[[Iterable[str]], Awaitable[set[tuple[str, str]]]]
-"""Of some images, those channels (image, name) that runs may not move."""
+Held = Callable[[str, Sequence[str]], Awaitable[Mapping[str, str]]]
+"""Of an image's tags, those that a run may not push now, each with the sentence that says why."""
 
 
 class Holding:
-    """An executor whose pushes leave paused channels where they are."""
+    """An executor whose pushes leave held tags where they are."""
 
-    def __init__(self, inner: Executor, *, paused: Paused) -> None:
+    def __init__(self, inner: Executor, *, held: Held) -> None:
         self._inner = inner
-        self._paused = paused
+        self._held = held
 
     async def open(self, earlier: Progress | None = None) -> frozenset[str]:
         """See `Executor.open`."""
@@ -26,34 +26,31 @@ class Holding:
 
     async def run(self, step: Step, output: Output, running: Callable[[], None]) -> Outcome:
         """See `Executor.run`; a push goes to those of its tags that may be moved now."""
-        may = await self._without_paused(step, output)
+        may = await self._without_held(step, output)
         return may if isinstance(may, Outcome) else await self._inner.run(may, output, running)
 
     async def adopt(
         self, step: Step, output: Output, running: Callable[[], None], taken: Mapping[int, int]
     ) -> Outcome | None:
         """See `Executor.adopt`."""
-        may = await self._without_paused(step, output)
+        may = await self._without_held(step, output)
         if isinstance(may, Outcome):
             return may
         return await self._inner.adopt(may, output, running, taken)
 
-    async def _without_paused(self, step: Step, output: Output) -> Step | Outcome:
+    async def _without_held(self, step: Step, output: Output) -> Step | Outcome:
         work = step.work
         if not isinstance(work, PushWork):
             return step
-        paused = {tag for _, tag in await self._paused([work.repository])}
-        kept = tuple(tag for tag in work.tags if tag not in paused)
-        if len(kept) == len(work.tags):
+        held = await self._held(work.repository, work.tags)
+        if not held:
             return step
-        held = [tag for tag in work.tags if tag in paused]
-        told = (
-            f"{' and '.join(held)} of {work.repository} stays where it was rolled back to: "
-            f"`lading channel resume {work.repository} {held[0]}` lets runs move it again"
-        )
-        output.write(OWN, f"{told}\n".encode())
+        for why in held.values():
+            output.write(OWN, f"{why}\n".encode())
+        kept = tuple(tag for tag in work.tags if tag not in held)
         if not kept:
-            return Outcome(state=State.ERROR, message=f"nothing is left to push: {told}")
+            why = "; ".join(dict.fromkeys(held.values()))
+            return Outcome(state=State.ERROR, message=f"nothing is left to push: {why}")
         return step.model_copy(update={"work": work.model_copy(update={"tags": kept})})
 
     async def collect(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import Sequence
 from datetime import timedelta
 
 import structlog
@@ -11,6 +11,7 @@ import structlog
 from pipelines.crashing import reach
 from pipelines.registries import tags
 from pipelines.registries.refusals import RegistryError
+from pipelines.registries.tags import is_write_once
 from pipelines.values import Value
 from server.actions import AwayError, ConflictError, NotFoundError
 from server.clock import Clock
@@ -242,9 +243,28 @@ class Releases:
         log.info("channel resumed", image=image, channel=channel, by=by)
         return await self._channel(image, channel)
 
-    async def paused(self, images: Iterable[str]) -> set[tuple[str, str]]:
-        """Of some images, the channels (image, name) that runs may not move."""
-        return await self._database.read(verbs.paused_channels, list(images))
+    async def held(self, image: str, tags: Sequence[str]) -> dict[str, str]:
+        """Of an image's tags, those that a run may not push now, each with the reason.
+
+        A channel that was rolled back stays where it is; a commit's or a version's tag stays with
+        what was pushed under it first.
+        """
+        read = self._database.read
+        paused = await read(verbs.paused_channels, image)
+        written = await read(
+            image_verbs.written, image, [tag for tag in tags if is_write_once(tag)]
+        )
+        found = {
+            tag: f"{tag} of {image} leads to {digest} and is written once: it is not pushed again"
+            for tag, digest in written.items()
+        }
+        for tag in tags:
+            if tag in paused:
+                found[tag] = (
+                    f"{tag} of {image} stays where it was rolled back to: `lading channel resume "
+                    f"{image} {tag}` lets runs move it again"
+                )
+        return found
 
     async def settle(self) -> None:
         """End the records of moves that were cut off, by what the registry has."""

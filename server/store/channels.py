@@ -97,12 +97,10 @@ def channel(conn: Connection, image: str, name: str) -> ChannelRow | None:
     return None if row is None else ChannelRow(**row._mapping)  # noqa: SLF001
 
 
-def paused_channels(conn: Connection, images: Iterable[str]) -> set[tuple[str, str]]:
-    """Image and name of the channels that runs may not move."""
-    query = sa.select(channels.c.image, channels.c.name).where(
-        channels.c.image.in_(list(images)), channels.c.paused_at.is_not(None)
-    )
-    return {(row.image, row.name) for row in conn.execute(query)}
+def paused_channels(conn: Connection, image: str) -> set[str]:
+    """The names of an image's channels that runs may not move."""
+    where = channels.c.image == image, channels.c.paused_at.is_not(None)
+    return set(conn.execute(sa.select(channels.c.name).where(*where)).scalars())
 
 
 def moves(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime
 
 import sqlalchemy as sa
@@ -78,6 +79,25 @@ def add_image_version(
             run=run.id,
             at=at,
         )
+
+
+def written(conn: Connection, image: str, tags: Sequence[str]) -> dict[str, str]:
+    """Of some tags of an image those that were pushed already, with the digest of the first time.
+
+    Asked of tags that are written once, for which no row says anything else later.
+    """
+    found: dict[str, str] = {}
+    if not tags:
+        return found
+    query = (
+        sa.select(image_versions.c.tags, image_versions.c.digest)
+        .where(image_versions.c.image == image)
+        .order_by(image_versions.c.id)
+    )
+    for row in conn.execute(query):
+        for tag in set(row.tags).intersection(tags):
+            found.setdefault(tag, row.digest)
+    return found
 
 
 def image_versions_page(

@@ -23,11 +23,19 @@ class Image(NamedTuple):
 
 
 def request(
-    registry: Registry, method: str, path: str, data: bytes | None = None, kind: str = ""
+    registry: Registry,
+    method: str,
+    path: str,
+    data: bytes | None = None,
+    kind: str = "",
+    *,
+    accept: str = "*/*",
 ) -> dict[str, str]:
     """One request with the registry's login; the headers of the answer."""
     url = path if path.startswith("http") else f"http://{registry.address}/v2/{path}"
-    asked = urllib.request.Request(url, data, {"Content-Type": kind}, method=method)
+    asked = urllib.request.Request(
+        url, data, {"Content-Type": kind, "Accept": accept}, method=method
+    )
     if registry.username is not None:
         login = f"{registry.username}:{registry.password}".encode()
         asked.add_header("Authorization", f"Basic {base64.b64encode(login).decode()}")

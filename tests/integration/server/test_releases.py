@@ -29,7 +29,7 @@ from server.store import images as image_verbs
 from server.store.channels import MoveKind, MoveRow, MoveState, NewMove
 from tests.builders import House
 from tests.parts.images import Image, put_image, put_index, request
-from tests.parts.proxy import Proxy, proxy
+from tests.parts.proxy import Proxy, proxy, refusal
 
 T = TypeVar("T")
 
@@ -310,6 +310,29 @@ def test_a_registry_that_is_down_leaves_the_channel_and_a_record(port: Port) -> 
     assert channel.digest == port.moves()[1].digest
 
 
+def test_a_registry_that_forbids_to_move_a_tag_is_told_with_its_own_word(port: Port) -> None:
+    port.push("old")
+    new = port.push("new", "new", "production")
+    told = '{"errors": [{"code": "TAG_INVALID", "message": "the tag is immutable"}]}'
+    port.way.answer("PUT .*/manifests/production", refusal(400, body=told))
+
+    with pytest.raises(ConflictError, match="the tag is immutable"):
+        port.promote("old")
+
+    assert port.under("production") == new.digest
+    assert port.moves()[0].state is MoveState.FAILED
+
+
+def test_a_login_that_may_only_pull_is_told_and_moves_nothing(port: Port) -> None:
+    port.push("old")
+    port.way.answer("PUT .*/manifests/production", refusal(403))
+
+    with pytest.raises(ConflictError, match="refused the login"):
+        port.promote("old")
+
+    assert port.under("production") is None
+
+
 def test_a_channel_that_somebody_is_moving_is_not_moved_at_the_same_time(port: Port) -> None:
     port.push("old")
     begun(port, f"sha256:{'e' * 64}")
@@ -402,12 +425,15 @@ class Pushing(ScriptedExecutor):
         (("main", "latest"), ("main",), State.SUCCESS),
         (("latest",), (), State.ERROR),
         (("main",), ("main",), State.SUCCESS),
+        (("main", "sha-0123456789ab"), ("main",), State.SUCCESS),
+        (("main", "1.2.0", "1.2"), ("main", "1.2.0", "1.2"), State.SUCCESS),
+        (("sha-0123456789ab",), (), State.ERROR),
     ],
 )
-def test_a_push_leaves_a_channel_that_was_rolled_back_where_it_is(
+def test_a_push_leaves_what_was_rolled_back_and_what_is_written_once(
     port: Port, tags: tuple[str, ...], pushed: tuple[str, ...], state: State
 ) -> None:
-    port.push("old", "old", "latest")
+    port.push("old", "old", "latest", "sha-0123456789ab")
     port.push("new", "new", "latest")
     port.rollback("latest")
     executor, output = Pushing(), Kept()
@@ -415,7 +441,7 @@ def test_a_push_leaves_a_channel_that_was_rolled_back_where_it_is(
     step = Step(stage=Stage.PUSH, name="web", timeout=60, work=work)
 
     outcome = port.do(
-        Holding(executor, paused=port.house.releases.paused).run(step, output, lambda: None)
+        Holding(executor, held=port.house.releases.held).run(step, output, lambda: None)
     )
 
     assert outcome.state is state
