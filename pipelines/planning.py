@@ -211,6 +211,7 @@ class _Planner:
                 context=build.context,
                 target=build.target,
                 args={key: self._argument(value) for key, value in build.args.items()},
+                reproducible=build.reproducible,
             )
             yield self._step(Stage.BUILD, name, None, work)
         for name, test in self._definition.test.items():

@@ -26,6 +26,7 @@ from pipelines.engine.containers import Attempt, Limits
 from pipelines.engine.executor import EngineExecutor
 from pipelines.engine.interruption import Patience
 from pipelines.engine.leftovers import find_leftovers, remove_leftovers
+from pipelines.images.exact.shelf import Shelf
 from pipelines.plan import Plan
 from pipelines.planning import PlanDefaults
 from pipelines.problems import ExecutorUnavailableError, LadingError
@@ -101,6 +102,7 @@ class Lading:
             runtime=settings.engine.runtime,
         )
         self.server_id = _server_id(data)
+        self.shelf = Shelf(data / "layers")
         self.stopping = asyncio.Event()
         self.pressure = Pressure()
         self.reporting = Reporting(hosts=self.hosts, database=self.database, clock=clock.now)
@@ -233,6 +235,7 @@ class Lading:
             secrets=secrets,
             logins={} if run.event.from_fork else self._logins(),
             patience=Patience(silence=self.settings.engine.patience),
+            shelf=self.shelf,
         )
 
     def _logins(self) -> dict[str, Login]:

@@ -218,6 +218,11 @@ class Build(Value):
     args: dict[f.Argument, f.ArgumentText] = Field(
         {}, description="Build arguments (`ARG`). Values may hold placeholders."
     )
+    reproducible: f.Flag = Field(
+        default=True,
+        description="Whether the image is pushed in one canonical form, so that every build of the "
+        "commit gives the same digest. `false`: the engine pushes it as its builder left it.",
+    )
 
 
 def _build(value: object) -> object:

@@ -217,6 +217,7 @@ class _Clients:
         info = self.calls.info()
         self.log_driver = _log_driver(info)
         self.data_root = str(info.get("DockerRootDir") or "")
+        self.identity = str(info.get("ID") or "")
 
     def close(self) -> None:
         self.ends.close()
@@ -293,6 +294,11 @@ class Engine:
     def log_driver(self) -> str:
         """The engine's own keeper of containers' output."""
         return self._connected.log_driver
+
+    @property
+    def identity(self) -> str:
+        """The engine's own id, which no other engine has."""
+        return self._connected.identity
 
     @property
     def data_root(self) -> str | None:

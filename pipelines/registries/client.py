@@ -5,20 +5,31 @@ https://github.com/opencontainers/distribution-spec/blob/main/spec.md
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
-from urllib.parse import quote, urlsplit
+from types import MappingProxyType
+from typing import TYPE_CHECKING
+from urllib.parse import quote, urlencode, urljoin, urlsplit
 
 from pipelines.registries import challenges
 from pipelines.registries.logins import Login
 from pipelines.registries.manifests import ACCEPTED, Manifest, read_manifest
 from pipelines.registries.names import Repository
 from pipelines.registries.refusals import Refusal, RegistryError, refused
-from pipelines.registries.transport import Answer, SilenceError, Transport
+from pipelines.registries.transport import Answer, SilenceError, Transport, Upload
+
+if TYPE_CHECKING:
+    from _typeshed import SupportsRead
 
 _OK, _UNAUTHORIZED, _FORBIDDEN, _NOT_FOUND, _TOO_MANY, _FAULTS = 200, 401, 403, 404, 429, 500
-_PULL = "pull"
-"""What a question needs permission for; a change will need `pull,push` or `delete`."""
+_CREATED, _ACCEPTED = 201, 202
+_REDIRECTS = frozenset({301, 302, 303, 307, 308})
+_MOST_REDIRECTS = 3
+PULL, PUSH = "pull", "pull,push"
+"""What a question, and what a change, needs permission for."""
+_BYTES = "application/octet-stream"
 
 
 class RegistryClient:
@@ -36,8 +47,13 @@ class RegistryClient:
         self._insecure = insecure
         self._transport = Transport(insecure=insecure)
         self._base: str | None = None
+        self._greeting: Answer | None = None
         self._authorizations: dict[str, str] = {}
         """By action."""
+        self._also: set[str] = set()
+        """What else a token must be good for."""
+        self._places: list[str] = []
+        """Uploads that were opened and not begun."""
 
     def close(self) -> None:
         """Drop the connections."""
@@ -54,7 +70,7 @@ class RegistryClient:
         for scheme in schemes:
             base = f"{scheme}://{self._repository.api}/v2/"
             try:
-                self._transport.get(base, {})
+                self._greeting = self._transport.get(base, {})
             except SilenceError as error:
                 if scheme == schemes[-1]:
                     raise self._error(what, Refusal.UNAVAILABLE, str(error)) from error
@@ -68,30 +84,192 @@ class RegistryClient:
         Raises:
             RegistryError: It cannot be reached, or does not say.
         """
-        what = f"look-up of {self._repository}:{tag}"
-        answer = self._get(f"manifests/{quote(tag, safe=':')}", what)
+        found = self.manifest(tag)
+        return None if found is None else read_manifest(*found)
+
+    def manifest(self, name: str) -> tuple[bytes, str] | None:
+        """The very bytes of a manifest, by tag or digest, and their media type; None: none.
+
+        Raises:
+            RegistryError: It cannot be reached, does not say, or says something else.
+        """
+        sign = "@" if ":" in name else ":"
+        what = f"look-up of {self._repository}{sign}{name}"
+        accepted = {"Accept": ", ".join(ACCEPTED)}
+        answer = self._ask("GET", f"manifests/{quote(name, safe=':')}", what, headers=accepted)
         if answer.status == _NOT_FOUND:
             return None
         if answer.status != _OK:
             raise self._refusal(what, answer)
-        manifest = read_manifest(answer.body, answer.headers.get("Content-Type", ""))
+        digest = read_manifest(answer.body, "").digest
         told = answer.headers.get("Docker-Content-Digest", "")
-        if told.startswith("sha256:") and told != manifest.digest:
-            message = f"the bytes of {manifest.digest} as {told}: something between changes them"
-            raise self._error(what, Refusal.OTHER, message)
-        return manifest
+        for expected in (told, name):
+            if expected.startswith("sha256:") and expected != digest:
+                message = f"the bytes of {digest} as {expected}: something between changes them"
+                raise self._error(what, Refusal.OTHER, message)
+        return answer.body, answer.headers.get("Content-Type", "")
 
-    def _get(self, path: str, what: str) -> Answer:
+    def put_manifest(self, tag: str, body: bytes, media_type: str) -> None:
+        """Put a manifest under a tag. What it names must be there.
+
+        Raises:
+            RegistryError: It was refused, or the registry keeps other bytes.
+        """
+        what = f"push of {self._repository}:{tag}"
+        path, kind = f"manifests/{quote(tag, safe=':')}", {"Content-Type": media_type}
+        answer = self._ask("PUT", path, what, action=PUSH, headers=kind, body=body)
+        if answer.status not in (_OK, _CREATED):
+            raise self._refusal(what, answer)
+        told, ours = answer.headers.get("Docker-Content-Digest"), read_manifest(body, "").digest
+        if told is not None and told != ours:
+            message = f"it keeps {told} in place of {ours}: something between changes bytes"
+            raise self._error(what, Refusal.OTHER, message)
+
+    def has_blob(self, digest: str) -> bool:
+        """Whether the repository has a blob.
+
+        Raises:
+            RegistryError: It cannot be reached, or does not say.
+        """
+        what = f"look-up of {self._repository}@{digest}"
+        answer = self._ask("HEAD", f"blobs/{quote(digest, safe=':')}", what, action=PUSH)
+        if answer.status == _NOT_FOUND:
+            return False
+        if answer.status == _OK or answer.status in _REDIRECTS:
+            return True
+        raise self._refusal(what, answer)
+
+    def takes_from(self, other: Repository) -> None:
+        """Say that blobs may be taken over from another repository of this registry."""
+        self._also.add(f"repository:{other.path}:{PULL}")
+
+    def mount_blob(self, digest: str, other: Repository) -> bool:
+        """Take a blob over from another repository of this registry; False: it must be sent.
+
+        Raises:
+            RegistryError: The registry cannot be reached, or nothing may be pushed.
+        """
+        what = f"push to {self._repository}"
+        asked = {"mount": digest, "from": other.path}
+        path = f"blobs/uploads/?{urlencode(asked)}"
+        answer = self._ask("POST", path, what, action=PUSH)
+        if answer.status == _CREATED:
+            return True
+        if answer.status != _ACCEPTED:
+            raise self._refusal(what, answer)
+        self._places.append(self._location(what, answer))
+        return False
+
+    def put_blob(
+        self, digest: str, size: int, file: SupportsRead[bytes], check: Callable[[], None]
+    ) -> None:
+        """Send a blob.
+
+        Args:
+            digest: Of what comes.
+            size: Bytes of it.
+            file: Is read as the bytes are sent.
+            check: Is called for each piece; what it raises ends the upload.
+
+        Raises:
+            RegistryError: It was refused, or broke off.
+        """
+        what = f"push to {self._repository}"
+        # A mount that the registry did not make has opened an upload already.
+        place = self._places.pop() if self._places else self._place(what)
+        sign = "&" if urlsplit(place).query else "?"
+        url = f"{place}{sign}{urlencode({'digest': digest})}"
+        headers = {"Content-Type": _BYTES, "Content-Length": str(size)}
+        if self._is_ours(url):
+            headers |= self._known(PUSH)
+        answer = self._request(what, url, headers, method="PUT", body=Upload(file, size, check))
+        if answer.status != _CREATED:
+            raise self._refusal(what, answer)
+
+    @contextlib.contextmanager
+    def blob(self, digest: str) -> Iterator[SupportsRead[bytes]]:
+        """A blob's bytes as they come; whoever takes them must see that they are those.
+
+        Registries send us to where their bytes lie. Our login does not go there.
+
+        Raises:
+            RegistryError: There is none, or it broke off.
+        """
+        what = f"pull of {self._repository}@{digest}"
+        head = self._ask("HEAD", f"blobs/{quote(digest, safe=':')}", what)
+        if head.status == _NOT_FOUND:
+            raise self._error(what, Refusal.NOT_FOUND, head.reason)
+        if head.status != _OK and head.status not in _REDIRECTS:
+            raise self._refusal(what, head)
+        url = f"{self._base}{self._repository.path}/blobs/{quote(digest, safe=':')}"
+        with contextlib.ExitStack() as held:
+            try:
+                for _ in range(_MOST_REDIRECTS + 1):
+                    headers = self._known(PULL) if self._is_ours(url) else {}
+                    response = held.enter_context(self._transport.opened("GET", url, headers))
+                    if response.status_code not in _REDIRECTS:
+                        break
+                    url = self._elsewhere(what, url, response.headers.get("Location", ""))
+                if response.status_code != _OK:
+                    raise self._error(what, Refusal.OTHER, f"HTTP {response.status_code}")
+                response.raw.decode_content = False
+                yield response.raw
+            except SilenceError as error:
+                raise self._error(what, Refusal.UNAVAILABLE, str(error)) from error
+
+    def _elsewhere(self, what: str, asked: str, location: str) -> str:
+        url = urljoin(asked, location)
+        safe = urlsplit(url).scheme == "https" or urlsplit(asked).scheme == "http"
+        if not location or urlsplit(url).scheme not in ("http", "https") or not safe:
+            raise self._error(what, Refusal.OTHER, f"sends us to {location!r}, where we do not go")
+        return url
+
+    def _is_ours(self, url: str) -> bool:
+        """Whether it is the registry itself, which alone gets our login."""
+        there, here = urlsplit(url), urlsplit(self._base or "")
+        return (there.scheme, there.netloc) == (here.scheme, here.netloc)
+
+    def _place(self, what: str) -> str:
+        """Where a new upload goes."""
+        answer = self._ask("POST", "blobs/uploads/", what, action=PUSH)
+        if answer.status != _ACCEPTED:
+            raise self._refusal(what, answer)
+        return self._location(what, answer)
+
+    def _location(self, what: str, answer: Answer) -> str:
+        return self._elsewhere(what, answer.url, answer.headers.get("Location", ""))
+
+    def _ask(
+        self,
+        method: str,
+        path: str,
+        what: str,
+        *,
+        action: str = PULL,
+        headers: Mapping[str, str] = MappingProxyType({}),
+        body: bytes | None = None,
+    ) -> Answer:
         """The answer, after the registry has seen whatever it wants to see first."""
         if self._base is None:
             self._base = self.ping()
+            self._show_login(what, action)
         url = f"{self._base}{self._repository.path}/{path}"
-        answer = self._request(what, url, {"Accept": ", ".join(ACCEPTED)} | self._known(_PULL))
+        known = {**headers, **self._known(action)}
+        answer = self._request(what, url, known, method=method, body=body)
         if answer.status == _UNAUTHORIZED:
             # None was sent yet, or a token that is too old.
-            self._authorizations[_PULL] = self._authorization(what, answer, _PULL)
-            answer = self._request(what, url, {"Accept": ", ".join(ACCEPTED)} | self._known(_PULL))
+            self._authorizations[action] = self._authorization(what, answer, action)
+            known = {**headers, **self._known(action)}
+            answer = self._request(what, url, known, method=method, body=body)
         return answer
+
+    def _show_login(self, what: str, action: str) -> None:
+        """Get ready what the registry's greeting asks for, in place of being refused first."""
+        greeting = self._greeting
+        if greeting is not None and greeting.status == _UNAUTHORIZED:
+            challenge = challenges.read_challenge(greeting.headers)
+            if challenge.scheme == "basic" and self._login is not None:
+                self._authorizations[action] = self._authorization(what, greeting, action)
 
     def _known(self, action: str) -> dict[str, str]:
         known = self._authorizations.get(action)
@@ -111,11 +289,12 @@ class RegistryClient:
         if not challenges.may_have_the_login(challenge.realm, asked=asked):
             message = f"ask {place} for a token: but no login goes there from {asked}"
             raise self._error(what, Refusal.OTHER, message)
-        parameters = {"scope": f"repository:{self._repository.path}:{action}"}
+        scopes = [f"repository:{self._repository.path}:{action}", *sorted(self._also)]
+        parameters = [("scope", scope) for scope in scopes]
         if challenge.service is not None:
-            parameters["service"] = challenge.service
+            parameters.append(("service", challenge.service))
         headers = {} if self._login is None else {"Authorization": challenges.basic(self._login)}
-        answer = self._request(what, challenge.realm, headers, parameters)
+        answer = self._request(what, challenge.realm, headers, parameters=parameters)
         if answer.status != _OK:
             raise self._refusal(what, answer)
         token = challenges.read_token(answer.body)
@@ -127,11 +306,14 @@ class RegistryClient:
         self,
         what: str,
         url: str,
-        headers: dict[str, str],
-        parameters: dict[str, str] | None = None,
+        headers: Mapping[str, str],
+        *,
+        method: str = "GET",
+        parameters: Sequence[tuple[str, str]] | None = None,
+        body: bytes | Upload | None = None,
     ) -> Answer:
         try:
-            return self._transport.get(url, headers, parameters)
+            return self._transport.send(method, url, headers, body=body, parameters=parameters)
         except SilenceError as error:
             raise self._error(what, Refusal.UNAVAILABLE, str(error)) from error
 
