@@ -132,7 +132,8 @@ def _inputs(before: Lock, now: Lock, recipe: str) -> Iterator[str]:
     others = zip(before.bases, now.bases, strict=False)
     for old, new in others:
         if old.image != new.image:
-            yield f"base {old.name} was {old.digest or old.image}, and is now {new.digest or new.image}"
+            was, now_is = (each.digest or each.image for each in (old, new))
+            yield f"base {old.name} was {was}, and is now {now_is}"
     if now.normaliser != before.normaliser:
         yield f"layers were written by {before.normaliser}, and are now by {now.normaliser}"
     if now.builder != before.builder:
