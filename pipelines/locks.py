@@ -67,7 +67,7 @@ class Lock(Value):
     builder: str
     """`engine 28.5.2, classic`."""
     engine: str
-    """The engine's own id."""
+    """The engine's own id and the folder it keeps images in."""
     normaliser: str
     """What wrote layers, configuration and manifest: our version and the compressor's."""
     layer_times: tuple[int, ...] = ()

@@ -217,7 +217,8 @@ class _Clients:
         info = self.calls.info()
         self.log_driver = _log_driver(info)
         self.data_root = str(info.get("DockerRootDir") or "")
-        self.identity = str(info.get("ID") or "")
+        # The id is the machine's where several engines share its /etc/docker.
+        self.identity = f"{info.get('ID') or ''} {self.data_root}"
 
     def close(self) -> None:
         self.ends.close()
@@ -297,7 +298,7 @@ class Engine:
 
     @property
     def identity(self) -> str:
-        """The engine's own id, which no other engine has."""
+        """What no other engine has: its id and the folder it keeps images in."""
         return self._connected.identity
 
     @property

@@ -18,6 +18,8 @@ from pipelines.images.instructions import Instruction, Recipe, origins
 
 Changed = Callable[[Sequence[str]], int]
 """Seconds since 1970 at which one of these paths was changed last, as of the commit."""
+_ALL = ("/.",)
+"""The whole commit, where what a layer is made from cannot be told."""
 _WILD = frozenset("*?[$\\")
 
 
@@ -46,8 +48,11 @@ def layer_times(
     added = max(0, len(made) - below)
     if not added:
         return ()
-    inputs = _inputs(recipe, target, history, added) or [(".",)] * added
-    sets = [_sorted((dockerfile, *(_place(folder, each) for each in some))) for some in inputs]
+    inputs = _inputs(recipe, target, history, added) or [_ALL] * added
+    sets = [
+        (".",) if some == _ALL else _sorted((dockerfile, *(_place(folder, p) for p in some)))
+        for some in inputs
+    ]
     known = {some: changed(some) for some in dict.fromkeys(sets)}
     return tuple(known[some] for some in sets)
 

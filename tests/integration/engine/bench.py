@@ -19,6 +19,7 @@ from pipelines.engine.containers import Attempt, Limits
 from pipelines.engine.executor import EngineExecutor
 from pipelines.engine.interruption import Patience
 from pipelines.execution import execute
+from pipelines.images.exact.shelf import Shelf
 from pipelines.images.retries import Backoff
 from pipelines.plan import Plan, Step
 from pipelines.progress import Fact, Outcome, Progress
@@ -82,6 +83,7 @@ class Bench:
     source: GitSource
     logins: dict[str, Login] = field(default_factory=dict)
     limits: Limits = LIMITS
+    shelf: Shelf | None = None
     patience: Patience = field(default_factory=Patience)
     facts: list[Fact] = field(default_factory=list)
     outputs: MemoryOutputs = field(default_factory=MemoryOutputs)
@@ -99,6 +101,7 @@ class Bench:
             logins=self.logins,
             backoff=QUICK,
             patience=self.patience,
+            shelf=self.shelf,
         )
 
     async def run(
