@@ -50,6 +50,7 @@ class RegistryClient:
         self._greeting: Answer | None = None
         self._authorizations: dict[str, str] = {}
         """By action."""
+        self._what = ""
         self._also: set[str] = set()
         """What else a token must be good for."""
         self._places: list[str] = []
@@ -65,7 +66,7 @@ class RegistryClient:
         Raises:
             RegistryError: Nowhere.
         """
-        what = f"look-up of {self._repository}"
+        what = self._what or f"look-up of {self._repository}"
         schemes = ("https", "http") if self._insecure else ("https",)
         for scheme in schemes:
             base = f"{scheme}://{self._repository.api}/v2/"
@@ -94,7 +95,7 @@ class RegistryClient:
             RegistryError: It cannot be reached, does not say, or says something else.
         """
         sign = "@" if ":" in name else ":"
-        what = f"look-up of {self._repository}{sign}{name}"
+        what = self._what or f"look-up of {self._repository}{sign}{name}"
         accepted = {"Accept": ", ".join(ACCEPTED)}
         answer = self._ask("GET", f"manifests/{quote(name, safe=':')}", what, headers=accepted)
         if answer.status == _NOT_FOUND:
@@ -115,7 +116,7 @@ class RegistryClient:
         Raises:
             RegistryError: It was refused, or the registry keeps other bytes.
         """
-        what = f"push of {self._repository}:{tag}"
+        what = self._what or f"push of {self._repository}:{tag}"
         path, kind = f"manifests/{quote(tag, safe=':')}", {"Content-Type": media_type}
         answer = self._ask("PUT", path, what, action=PUSH, headers=kind, body=body)
         if answer.status not in (_OK, _CREATED):
@@ -131,13 +132,17 @@ class RegistryClient:
         Raises:
             RegistryError: It cannot be reached, or does not say.
         """
-        what = f"look-up of {self._repository}@{digest}"
+        what = self._what or f"look-up of {self._repository}@{digest}"
         answer = self._ask("HEAD", f"blobs/{quote(digest, safe=':')}", what, action=PUSH)
         if answer.status == _NOT_FOUND:
             return False
         if answer.status == _OK or answer.status in _REDIRECTS:
             return True
         raise self._refusal(what, answer)
+
+    def doing(self, what: str) -> None:
+        """Say what all is for, as errors tell it: `push of ghcr.io/acme/web:1`."""
+        self._what = what
 
     def takes_from(self, other: Repository) -> None:
         """Say that blobs may be taken over from another repository of this registry."""
@@ -149,7 +154,7 @@ class RegistryClient:
         Raises:
             RegistryError: The registry cannot be reached, or nothing may be pushed.
         """
-        what = f"push to {self._repository}"
+        what = self._what or f"push to {self._repository}"
         asked = {"mount": digest, "from": other.path}
         path = f"blobs/uploads/?{urlencode(asked)}"
         answer = self._ask("POST", path, what, action=PUSH)
@@ -174,7 +179,7 @@ class RegistryClient:
         Raises:
             RegistryError: It was refused, or broke off.
         """
-        what = f"push to {self._repository}"
+        what = self._what or f"push to {self._repository}"
         # A mount that the registry did not make has opened an upload already.
         place = self._places.pop() if self._places else self._place(what)
         sign = "&" if urlsplit(place).query else "?"
@@ -195,7 +200,7 @@ class RegistryClient:
         Raises:
             RegistryError: There is none, or it broke off.
         """
-        what = f"pull of {self._repository}@{digest}"
+        what = self._what or f"pull of {self._repository}@{digest}"
         head = self._ask("HEAD", f"blobs/{quote(digest, safe=':')}", what)
         if head.status == _NOT_FOUND:
             raise self._error(what, Refusal.NOT_FOUND, head.reason)

@@ -8,7 +8,7 @@ import tarfile
 from collections.abc import Iterable, Iterator, Mapping
 from typing import IO, Any, NamedTuple
 
-from pipelines.images.exact.tars import Entry, content, entries
+from pipelines.images.exact.tars import Entry, arranged, content, entries
 from pipelines.values import Value
 
 _KINDS = {
@@ -46,11 +46,14 @@ def held(layers: Iterable[IO[bytes]]) -> dict[bytes, Held]:
     """
     found: dict[bytes, Held] = {}
     for file in layers:
-        for entry in list(entries(file)):
+        for entry in arranged(entries(file)):
             told = hashlib.sha256()
             for piece in content(file, entry):
                 told.update(piece)
-            found[entry.name] = Held(entry, told.hexdigest())
+            digest = told.hexdigest()
+            if entry.kind == tarfile.LNKTYPE and entry.link in found:
+                digest = found[entry.link].digest
+            found[entry.name] = Held(entry, digest)
     return found
 
 

@@ -129,6 +129,7 @@ class _Errand:
             RegistryError: It was refused, or broke off.
         """
         reach("push.output")
+        self._client.doing(f"push of {target}:{tag}")
         made = self._made
         config = config_blob(made.config)
         for number, layer in enumerate(made.layers):

@@ -148,9 +148,9 @@ def test_another_engine_builds_the_same_and_runs_what_the_first_has_pushed(
         with contextlib.closing(docker.DockerClient(base_url=other.url, timeout=60)) as second:
             config = bench.logins[repository.partition("/")[0]].auth_config
             image = second.images.pull(repository, "1", auth_config=config)
-            output = second.containers.run(image.id, network_mode="none", remove=True)
+            output = second.containers.run(image, network_mode="none", remove=True)
             assert output == b"the program\n"
-            container = second.containers.create(image.id)
+            container = second.containers.create(image)
             pieces, _ = container.get_archive("/things")
             with tarfile.open(fileobj=io.BytesIO(b"".join(pieces))) as things:
                 cap = things.getmember("things/cap")
@@ -194,7 +194,7 @@ def later(source_folder: Path, files: Files) -> GitSource:
     env = os.environ | names | {"GIT_COMMITTER_DATE": "2026-01-03T03:04:05Z"}
     for words in (("add", "--all"), ("commit", "--quiet", "--message", "next")):
         subprocess.run(["git", "-C", source_folder, *words], check=True, env=env)
-    asked = ["git", "-C", source_folder, "rev-parse", "HEAD"]
+    asked = ["git", "-C", str(source_folder), "rev-parse", "HEAD"]
     sha = subprocess.run(asked, check=True, capture_output=True, text=True).stdout.strip()
     return GitSource(source_folder / ".git", sha)
 

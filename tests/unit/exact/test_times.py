@@ -21,7 +21,7 @@ RUN python -m compileall /app
 CMD ["app"]
 """
 BASE = {"created_by": "/bin/sh -c #(nop) ADD file:1 in /"}
-HISTORY = [
+HISTORY: list[dict[str, Any]] = [
     BASE,
     {"created_by": "/bin/sh -c #(nop)  ENV A=b", "empty_layer": True},
     {"created_by": "/bin/sh -c echo first"},
