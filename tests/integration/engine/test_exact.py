@@ -5,8 +5,6 @@ from __future__ import annotations
 import contextlib
 import io
 import json
-import os
-import subprocess
 import tarfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -31,7 +29,7 @@ from pipelines.testing import MemoryOutput, build_step, plan_of, push_step
 from scripts.parts import base_image
 from scripts.parts.engine import private_engine
 from scripts.parts.registry import Registry
-from tests.integration.engine.bench import Bench, commit, engine_at, run
+from tests.integration.engine.bench import Bench, commit, engine_at, later, run
 from tests.integration.engine.test_images import inspect, login
 from tests.parts.proxy import proxy
 from tests.unit.exact.tar_files import Thing, layer
@@ -178,25 +176,6 @@ def test_a_cached_build_is_the_same_as_one_without_cache(
     cached = built(bench)
     request.getfixturevalue("uncached")
     assert built(bench, shelf=folder).digest == cached.digest
-
-
-def later(source_folder: Path, files: Files) -> GitSource:
-    """One more commit in the same repository, a day later."""
-    for name, content in files.items():
-        (source_folder / name).write_bytes(
-            content.encode() if isinstance(content, str) else content
-        )
-    names = {
-        f"GIT_{who}_{what}": "a@b.c"
-        for who in ("AUTHOR", "COMMITTER")
-        for what in ("NAME", "EMAIL")
-    }
-    env = os.environ | names | {"GIT_COMMITTER_DATE": "2026-01-03T03:04:05Z"}
-    for words in (("add", "--all"), ("commit", "--quiet", "--message", "next")):
-        subprocess.run(["git", "-C", source_folder, *words], check=True, env=env)
-    asked = ["git", "-C", str(source_folder), "rev-parse", "HEAD"]
-    sha = subprocess.run(asked, check=True, capture_output=True, text=True).stdout.strip()
-    return GitSource(source_folder / ".git", sha)
 
 
 def test_layers_that_a_commit_did_not_change_stay_the_same_with_and_without_cache(
