@@ -29,6 +29,7 @@ POINTS: Mapping[str, str] = MappingProxyType(
         "engine.running": "A step's commands run, and that is on its way to the disk.",
         "build.output": "The engine is building an image, and has just said something.",
         "push.output": "The engine is pushing an image, and has just said something.",
+        "push.sent": "We are pushing an image, and the registry has got some of it.",
         "logs.bytes": "A piece of output is in a log; its index does not know it.",
         "runs.ended": "A run's result is on disk; its last status waits to be told.",
         "engine.clearing": "Of what an attempt left on the engine, the containers are removed.",

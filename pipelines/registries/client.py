@@ -10,7 +10,6 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from types import MappingProxyType
-from typing import TYPE_CHECKING
 from urllib.parse import quote, urlencode, urljoin, urlsplit
 
 from pipelines.registries import challenges
@@ -18,10 +17,7 @@ from pipelines.registries.logins import Login
 from pipelines.registries.manifests import ACCEPTED, Manifest, read_manifest
 from pipelines.registries.names import Repository
 from pipelines.registries.refusals import Refusal, RegistryError, refused
-from pipelines.registries.transport import Answer, SilenceError, Transport, Upload
-
-if TYPE_CHECKING:
-    from _typeshed import SupportsRead
+from pipelines.registries.transport import Answer, Readable, SilenceError, Transport, Upload
 
 _OK, _UNAUTHORIZED, _FORBIDDEN, _NOT_FOUND, _TOO_MANY, _FAULTS = 200, 401, 403, 404, 429, 500
 _CREATED, _ACCEPTED = 201, 202
@@ -165,9 +161,7 @@ class RegistryClient:
         self._places.append(self._location(what, answer))
         return False
 
-    def put_blob(
-        self, digest: str, size: int, file: SupportsRead[bytes], check: Callable[[], None]
-    ) -> None:
+    def put_blob(self, digest: str, size: int, file: Readable, check: Callable[[], None]) -> None:
         """Send a blob.
 
         Args:
@@ -192,7 +186,7 @@ class RegistryClient:
             raise self._refusal(what, answer)
 
     @contextlib.contextmanager
-    def blob(self, digest: str) -> Iterator[SupportsRead[bytes]]:
+    def blob(self, digest: str) -> Iterator[Readable]:
         """A blob's bytes as they come; whoever takes them must see that they are those.
 
         Registries send us to where their bytes lie. Our login does not go there.

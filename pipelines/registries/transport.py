@@ -13,14 +13,11 @@ import json
 import ssl
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 import requests
 import urllib3
 from requests.adapters import HTTPAdapter
-
-if TYPE_CHECKING:
-    from _typeshed import SupportsRead
 
 CONNECT_TIMEOUT = 5.0
 READ_TIMEOUT = 30.0
@@ -65,6 +62,13 @@ class Answer:
         return json.loads(self.body)
 
 
+class Readable(Protocol):
+    """Where bytes come from."""
+
+    def read(self, size: int = ..., /) -> bytes:
+        """The next bytes, so many at most."""
+
+
 class Upload:
     """Bytes on their way up, of a length that is known, read as they are sent.
 
@@ -74,7 +78,7 @@ class Upload:
         check: Is called for each piece, and raises where nobody wants it any more.
     """
 
-    def __init__(self, file: SupportsRead[bytes], size: int, check: Callable[[], None]) -> None:
+    def __init__(self, file: Readable, size: int, check: Callable[[], None]) -> None:
         self._file = file
         self._size = size
         self._check = check

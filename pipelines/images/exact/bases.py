@@ -85,7 +85,8 @@ async def base_layers(
     """
     if base.digest is None:
         return None
-    known = shelf.noted("bases", f"{base.name} {base.digest} {base.image}", BaseLayers)
+    key = f"{base.name} {base.digest} {base.image}"
+    known = await session.ask(lambda: shelf.noted("bases", key, BaseLayers))
     if known is not None:
         return known.layers
     repository = repository_of(base.name)
@@ -103,7 +104,8 @@ async def base_layers(
             session.say(f"The layers of {base.name} are compressed here: {error}")
             return None
     if found is not None:
-        shelf.note("bases", f"{base.name} {base.digest} {base.image}", BaseLayers(layers=found))
+        layers = BaseLayers(layers=found)
+        await session.ask(lambda: shelf.note("bases", key, layers))
     return found
 
 

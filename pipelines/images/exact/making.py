@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
@@ -78,11 +80,8 @@ async def make(
         StoppedError: The step was asked to stop.
         ExecutorUnavailableError: The engine is gone.
     """
-    noted = shelf.noted("configs", image.image, _Text)
-    told = None if noted is None else json.loads(noted.text)
-    found = None if told is None else _noted(shelf, image, times(told))
-    if told is None or found is None:
-        told, found = await _read(session, shelf, image, times)
+    known = await session.ask(lambda: _noted(shelf, image, times))
+    told, found = known or await _read(session, shelf, image, times)
     layers = (*(image.base_layers or ()), *found[0])
     config = configuration(
         told, created=created, labels=labels, diff_ids=[each.diff_id for each in layers]
@@ -111,13 +110,17 @@ async def layer_again(
 Layers = tuple[tuple[Layer, ...], tuple[int, ...]]
 
 
-def _noted(shelf: Shelf, image: Image, times: Sequence[int]) -> Layers | None:
-    """The layers that are ours, and their times, if all of them were seen before."""
-    found = [
-        shelf.noted("layers", _key(diff_id, time), Layer) for diff_id, time in _ours(image, times)
-    ]
-    whole = [each for each in found if each is not None]
-    return (tuple(whole), tuple(times)) if len(whole) == len(found) else None
+def _noted(shelf: Shelf, image: Image, times: Times) -> tuple[dict[str, Any], Layers] | None:
+    """The engine's configuration and the layers that are ours, if all were seen before."""
+    noted = shelf.noted("configs", image.image, _Text)
+    if noted is None:
+        return None
+    told: dict[str, Any] = json.loads(noted.text)
+    all_times = tuple(times(told))
+    keys = [_key(diff_id, time) for diff_id, time in _ours(image, all_times)]
+    found = [shelf.noted("layers", key, Layer) for key in keys]
+    whole = tuple(each for each in found if each is not None)
+    return (told, (whole, all_times)) if len(whole) == len(keys) else None
 
 
 def _ours(image: Image, times: Sequence[int]) -> Iterator[tuple[str, int | None]]:
@@ -140,11 +143,14 @@ async def _read(
     def read() -> list[str]:
         client = session.engine.streams
         stream = client.get_image(image.image, chunk_size=PIECE)
-        with session.interruption.reading(client.opened()):
-            wanted = _wanted(shelf, image, anew=anew)
-            unwanted = _unwanted(shelf, image, wanted)
-            with exported(stream, shelf, wanted=wanted, unwanted=unwanted) as told:
-                found.append(_kept(shelf, image, told, times, session.interruption.check))
+        wanted = _wanted(shelf, image, anew=anew)
+        unwanted = _unwanted(shelf, image, wanted)
+        with (
+            session.interruption.reading(client.opened()),
+            _room(),
+            exported(stream, shelf, wanted=wanted, unwanted=unwanted) as told,
+        ):
+            found.append(_kept(shelf, image, told, times, session.interruption.check))
         return []
 
     try:
@@ -155,6 +161,18 @@ async def _read(
     if refused or not found:
         raise NotExactError(f"the engine does not hand out the image: {''.join(refused)}")
     return found[0]
+
+
+@contextlib.contextmanager
+def _room() -> Iterator[None]:
+    """A full disk of ours is no fault of the engine's."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            message = "no room is left for layers in the data folder: free some, and run again"
+            raise LayerError(message) from error
+        raise
 
 
 def _wanted(shelf: Shelf, image: Image, *, anew: bool) -> set[str]:

@@ -128,7 +128,6 @@ class _Errand:
         Raises:
             RegistryError: It was refused, or broke off.
         """
-        reach("push.output")
         self._client.doing(f"push of {target}:{tag}")
         made = self._made
         config = config_blob(made.config)
@@ -136,7 +135,6 @@ class _Errand:
             await self._layer(target, layer.blob, of_base=number < self._image.below)
         if not await self._there(config):
             await self._send(config, io.BytesIO(made.config))
-        reach("push.output")
         await self._session.ask(partial(self._client.put_manifest, tag, made.manifest, MANIFEST))
 
     async def _layer(self, target: Repository, blob: Blob, *, of_base: bool) -> None:
@@ -187,5 +185,5 @@ class _Errand:
 
     def _tell(self, blob: Blob, what: str) -> None:
         self._arrived.add(blob.digest)
-        reach("push.output")
         self._session.say(f"{blob.digest[7:19]}: {what}")
+        reach("push.sent")

@@ -43,11 +43,12 @@ class Shelf:
         self._room = room
 
     def note(self, kind: str, key: str, value: Value) -> None:
-        """Remember something about what has that key."""
+        """Remember something about what has that key, if there is room."""
         place = self._note(kind, key)
-        with self._written(place.parent) as (file, name):
-            file.write(value.model_dump_json().encode())
-        name.replace(place)
+        with contextlib.suppress(OSError):
+            with self._written(place.parent) as (file, name):
+                file.write(value.model_dump_json().encode())
+            name.replace(place)
 
     def noted(self, kind: str, key: str, model: type[V]) -> V | None:
         """What was remembered of it."""
