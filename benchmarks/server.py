@@ -133,6 +133,13 @@ class Server:
             raise BrokenError(message)
         return [start - end for (_, end), (start, _) in itertools.pairwise(rows)]
 
+    def steps_seconds(self, run: int) -> float:
+        """The time from the start of a run's first step to the end of its last."""
+        ((took,),) = self._query(
+            "SELECT (max(ended_at) - min(started_at)) / 1e6 FROM steps WHERE run = ?", run
+        )
+        return float(took)
+
     def log_file(self, run: int, step: str) -> Path:
         """Where a step's output is kept, as bytes."""
         return self._data / "logs" / str(run) / "1" / f"{step}.log"

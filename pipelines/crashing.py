@@ -35,6 +35,7 @@ POINTS: Mapping[str, str] = MappingProxyType(
         "keeping.kept": "A step's files are kept; that it has ended is not stored.",
         "build.output": "The engine is building an image, and has just said something.",
         "push.output": "The engine is pushing an image, and has just said something.",
+        "push.sent": "We are pushing an image, and the registry has got some of it.",
         "logs.bytes": "A piece of output is in a log; its index does not know it.",
         "runs.parked": "A run waits for a person, on disk; the engine is let go, nobody was told.",
         "actions.answered": "A person's approval is on disk; nobody was woken for it.",

@@ -50,6 +50,8 @@ class BuildWork(Value):
     """Folder sent to the builder, from the repository's root."""
     target: str | None = None
     args: dict[str, str] = {}
+    reproducible: bool = True
+    """Whether a push takes the image in its one form, the same for every build of the commit."""
     template: str | None = None
     """The template that the Dockerfile was rendered of; None: it is the repository's own."""
     rendered: str | None = None

@@ -269,7 +269,11 @@ class _Planner:
                 return BuildWork(context=build.context, template=build.template, rendered="")
             made = self._rendered[name]
             return BuildWork(
-                context=build.context, template=made.template, rendered=made.text, files=made.files
+                context=build.context,
+                template=made.template,
+                rendered=made.text,
+                files=made.files,
+                reproducible=build.reproducible,
             )
         folder = "" if build.context == "." else f"{build.context}/"
         return BuildWork(
@@ -277,6 +281,7 @@ class _Planner:
             context=build.context,
             target=build.target,
             args={key: self._argument(value) for key, value in build.args.items()},
+            reproducible=build.reproducible,
         )
 
     def _test(self, variant: _Variant, name: str, test: Test) -> Step:

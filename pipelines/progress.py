@@ -12,6 +12,7 @@ from typing import Annotated, Literal
 from pydantic import AwareDatetime, Field, field_validator
 
 from pipelines.durations import format_duration
+from pipelines.locks import Exact, Lock
 from pipelines.plan import Plan, Step
 from pipelines.uptime import Uptime
 from pipelines.values import Value
@@ -51,6 +52,8 @@ class Built(Value):
     cached_steps: int = 0
     """Build steps taken from the cache."""
     total_steps: int = 0
+    exact: Exact | None = None
+    """What a push will put into a registry; None: the engine pushes as it likes."""
 
 
 class Pushed(Value):
@@ -62,6 +65,8 @@ class Pushed(Value):
     size: int
     """Bytes of the manifest."""
     tags: tuple[str, ...]
+    lock: Lock | None = None
+    """What it was made from; None: nobody wrote it down."""
 
 
 class Tests(Value):

@@ -6,7 +6,7 @@ import os
 import re
 import subprocess
 import tarfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -48,6 +48,9 @@ class Source(Protocol):
 
     def committed_at(self) -> datetime:
         """The commit's own time. Blocking."""
+
+    def changed_at(self, paths: Sequence[str]) -> datetime:
+        """The time of the last commit, up to this one, that changed one of the paths. Blocking."""
 
 
 class GitSource:
@@ -96,6 +99,15 @@ class GitSource:
         """See `Source.committed_at`; raises SourceError where the commit is not there."""
         seconds = self._output(["show", "--no-patch", "--format=%ct", self.sha, "--"])
         return datetime.fromtimestamp(int(seconds), UTC)
+
+    def changed_at(self, paths: Sequence[str]) -> datetime:
+        """See `Source.changed_at`; the commit's own time where no commit at hand changed them."""
+        asked = ["--literal-pathspecs", "log", "--max-count=1", "--format=%ct", self.sha, "--"]
+        try:
+            seconds = self._output([*asked, *paths]).strip()
+        except SourceError:  # a shallow clone ends somewhere
+            return self.committed_at()
+        return datetime.fromtimestamp(int(seconds), UTC) if seconds else self.committed_at()
 
     @contextmanager
     def _stream(self, arguments: list[str]) -> Iterator[IO[bytes]]:

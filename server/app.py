@@ -27,6 +27,7 @@ from pipelines.engine.executor import EngineExecutor
 from pipelines.engine.interruption import Patience
 from pipelines.engine.leftovers import find_leftovers, remove_leftovers
 from pipelines.executor import Executor
+from pipelines.images.exact.shelf import Shelf
 from pipelines.plan import Plan
 from pipelines.planning import PlanDefaults
 from pipelines.problems import ExecutorUnavailableError, LadingError
@@ -111,6 +112,7 @@ class Lading:
             runtime=settings.engine.runtime,
         )
         self.server_id = _server_id(data)
+        self.shelf = Shelf(data / "layers")
         self.stopping = asyncio.Event()
         self.pressure = Pressure()
         self.reporting = Reporting(hosts=self.hosts, database=self.database, clock=clock.now)
@@ -267,6 +269,7 @@ class Lading:
             secrets=secrets,
             logins=self.logins_for(run),
             patience=Patience(silence=self.settings.engine.patience),
+            shelf=self.shelf,
         )
         return Holding(executor, held=self.releases.held)
 

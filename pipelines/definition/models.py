@@ -315,6 +315,11 @@ class Build(Value):
     retry: b.Tries = Field(
         0, description="How often it is built again where that fails, up to 5 times. Default: 0."
     )
+    reproducible: f.Flag = Field(
+        default=True,
+        description="Whether the image is pushed in one canonical form, so that every build of the "
+        "commit gives the same digest. `false`: the engine pushes it as its builder left it.",
+    )
 
 
 class Templated(Build):

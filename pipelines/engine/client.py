@@ -217,6 +217,8 @@ class _Clients:
         info = self.calls.info()
         self.log_driver = _log_driver(info)
         self.data_root = str(info.get("DockerRootDir") or "")
+        # The id is the machine's where several engines share its /etc/docker.
+        self.identity = f"{info.get('ID') or ''} {self.data_root}"
 
     def close(self) -> None:
         self.ends.close()
@@ -293,6 +295,11 @@ class Engine:
     def log_driver(self) -> str:
         """The engine's own keeper of containers' output."""
         return self._connected.log_driver
+
+    @property
+    def identity(self) -> str:
+        """What no other engine has: its id and the folder it keeps images in."""
+        return self._connected.identity
 
     @property
     def data_root(self) -> str | None:

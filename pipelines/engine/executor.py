@@ -25,6 +25,7 @@ from pipelines.engine.steps import RunningStep, StepContainers, cannot_start
 from pipelines.engine.stream import OutputError, StoredOutput
 from pipelines.engine.workspace import Workspace, no_room
 from pipelines.executor import Output
+from pipelines.images.exact.shelf import Shelf
 from pipelines.images.pull import ensure_image, local_image
 from pipelines.images.retries import Backoff
 from pipelines.images.session import ImageSession
@@ -74,6 +75,7 @@ class EngineExecutor:
         secrets: StepSecrets | None = None,
         backoff: Backoff | None = None,
         patience: Patience | None = None,
+        shelf: Shelf | None = None,
     ) -> None:
         self._engine = engine
         self.attempt = attempt
@@ -105,7 +107,12 @@ class EngineExecutor:
         self._making: dict[str, asyncio.Task[Prepared | None]] = {}
         self._made: dict[str, str] = {}
         self._images = Imaging(
-            engine=engine, attempt=attempt, plan=plan, source=source, limits=limits
+            engine=engine,
+            attempt=attempt,
+            plan=plan,
+            source=source,
+            limits=limits,
+            shelf=shelf,
         )
         self._earlier: Progress | None = None
         self._found: dict[str, str] = {}

@@ -9,11 +9,15 @@ from docker.errors import NotFound
 from pipelines.engine.client import Engine
 from pipelines.engine.containers import Attempt, Limits, attempt_tag, image_repository
 from pipelines.images.build import build_image
+from pipelines.images.exact.making import NotExactError
+from pipelines.images.exact.pushing import push_exact
+from pipelines.images.exact.shelf import Shelf
 from pipelines.images.lookup import look_up
 from pipelines.images.push import push_image
 from pipelines.images.session import ImageSession
+from pipelines.locks import Exact
 from pipelines.plan import BuildWork, Plan, PushWork, Step
-from pipelines.progress import Outcome, Progress, State
+from pipelines.progress import Built, Outcome, Progress, State
 from pipelines.source import Source
 
 
@@ -21,7 +25,14 @@ class Imaging:
     """One attempt's images."""
 
     def __init__(
-        self, *, engine: Engine, attempt: Attempt, plan: Plan, source: Source, limits: Limits
+        self,
+        *,
+        engine: Engine,
+        attempt: Attempt,
+        plan: Plan,
+        source: Source,
+        limits: Limits,
+        shelf: Shelf | None,
     ) -> None:
         self._engine = engine
         self._attempt = attempt
@@ -30,6 +41,8 @@ class Imaging:
         self._limits = limits
         self.built: dict[str, str] = {}
         """Ids by the key of the build."""
+        self._shelf = shelf
+        self._exact: dict[str, Exact] = {}
 
     async def remember(self, earlier: Progress) -> frozenset[str]:
         """Take over what was built before; gives the builds whose image is there no more."""
@@ -42,6 +55,7 @@ class Imaging:
                 # An earlier attempt's name for it may go any moment; ours stays.
                 await self._keep(self._plan.step(key), image, attempt_tag(self._attempt))
                 self.built[key] = image
+                self._remember(key, step.outcome.built)
             except NotFound:
                 gone.add(key)
         return frozenset(gone)
@@ -58,9 +72,11 @@ class Imaging:
             labels=self._plan.labels,
             memory=self._limits.memory,
             name=self._attempt.label_name(),
+            shelf=self._shelf,
         )
         if outcome.built is not None:
             image = self.built[step.key] = outcome.built.image_id
+            self._remember(step.key, outcome.built)
             # `latest` keeps the build cache until the next build; the other name keeps the image
             # for this attempt, whatever is built meanwhile. Strangers' layers are not kept.
             if self._plan.trusted:
@@ -76,7 +92,14 @@ class Imaging:
         if image is None:
             return not_built(work.image.build)
         running()
-        pushed = await push_image(session, work, image)
+        exact = self._exact.get(work.image.build)
+        if exact is None or self._shelf is None:
+            pushed = await push_image(session, work, image)
+            return Outcome(state=State.SUCCESS, pushed=pushed)
+        try:
+            pushed = await push_exact(session, self._shelf, work, exact, self._plan.labels)
+        except NotExactError as error:
+            return Outcome(state=State.ERROR, message=str(error))
         return Outcome(state=State.SUCCESS, pushed=pushed)
 
     async def look_up(
@@ -94,7 +117,11 @@ class Imaging:
         if build is None or build.built is None:  # pragma: no cover - no push begins before that
             return None
         running()
-        return await look_up(session, work, build.built.image_id)
+        return await look_up(session, work, build.built)
+
+    def _remember(self, key: str, built: Built) -> None:
+        if built.exact is not None:
+            self._exact[key] = built.exact
 
     async def _keep(self, step: Step, image: str, tag: str) -> None:
         repository = image_repository(self._attempt, step.name)

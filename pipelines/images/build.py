@@ -10,11 +10,17 @@ from pipelines.crashing import reach
 from pipelines.endings import describe
 from pipelines.executor import OWN
 from pipelines.images.context import BuildContext, ContextError, context_stream, read_context
-from pipelines.images.dockerfile import base_images, instruction_lines
+from pipelines.images.dockerfile import instruction_lines
+from pipelines.images.exact.bases import Found
+from pipelines.images.exact.making import Made, NotExactError
+from pipelines.images.exact.recording import Build, Counted, find_bases, record
+from pipelines.images.exact.shelf import Shelf
+from pipelines.images.instructions import read_recipe
 from pipelines.images.labels import add_labels
 from pipelines.images.pull import ensure_image
 from pipelines.images.refusals import explain, read_refusal
 from pipelines.images.session import ImageSession
+from pipelines.locks import Exact
 from pipelines.plan import BuildWork
 from pipelines.progress import Built, Outcome, State
 from pipelines.registries.refusals import Refusal
@@ -23,6 +29,7 @@ from pipelines.source import Source
 _STEP = re.compile(r"^Step (\d+)/(\d+) : (.*)", re.DOTALL)
 _EXIT = re.compile(r"returned a non-zero code: (\d+)")
 _CACHED = " ---> Using cache"
+EPOCH = "SOURCE_DATE_EPOCH"
 
 
 class BuildLog:
@@ -65,6 +72,7 @@ async def build_image(
     labels: dict[str, str],
     memory: int,
     name: str,
+    shelf: Shelf | None = None,
 ) -> Outcome:
     """Build the recipe at the commit; a success carries what was built.
 
@@ -75,6 +83,7 @@ async def build_image(
         labels: For the image.
         memory: Bytes that each container of the build may use.
         name: For the container that is there while labels are put on.
+        shelf: Where layers are kept; None: the image is not brought into its one form.
 
     Raises:
         RegistryError: A base image cannot be had.
@@ -87,57 +96,138 @@ async def build_image(
         context = await engine.call(read_context, source, work)
     except ContextError as error:
         return Outcome(state=State.FAILURE, message=str(error))
-    for base in base_images(context.text.decode(errors="replace")):
-        await ensure_image(session, base)
-    log = BuildLog()
-    refused = await session.stream(
-        lambda: _read_build(session, work, source, context, log, memory=memory)
+    building = Building(session, work, source, context, memory=memory)
+    await building.prepare()
+    log = await building.run()
+    image = log.image_id
+    if labels and image is not None and not log.error:
+        await building.label(labels, name)
+    if log.error or image is None or log.image_id is None:
+        return _failed(session, work, context, log)
+    exact = None
+    if shelf is not None and work.reproducible:
+        try:
+            exact, _ = await building.record(shelf, image, labels)
+        except NotExactError as error:
+            return Outcome(state=State.ERROR, message=_NOT_EXACT.format(error))
+        session.say(f"Reproducible: {exact.digest}")
+    built = Built(
+        image_id=log.image_id, cached_steps=log.cached, total_steps=log.total, exact=exact
     )
-    if labels and log.image_id is not None and not (refused or log.error):
-        refused = await session.stream(lambda: _label(session, log, labels, name))
-    if refused or log.error or log.image_id is None:
-        return _failed(session, work, context, log, refused)
-    built = Built(image_id=log.image_id, cached_steps=log.cached, total_steps=log.total)
     return Outcome(state=State.SUCCESS, built=built)
 
 
-def _read_build(
-    session: ImageSession,
-    work: BuildWork,
-    source: Source,
-    context: BuildContext,
-    log: BuildLog,
-    *,
-    memory: int,
-) -> list[str]:
-    client = session.engine.streams
-    with context_stream(source, context) as tar, client.logins(session.logins):
-        entries = client.build(
-            # Any iterable of bytes will do; it is sent piece by piece.
-            fileobj=cast("IO[bytes]", _Upload(tar, session)),
-            custom_context=True,
-            dockerfile=context.dockerfile,
-            buildargs=work.args,
-            target=work.target or "",
-            container_limits={"memory": memory, "memswap": memory},
-            pull=False,
-            rm=True,
-            forcerm=True,
-            use_config_proxy=False,
-            decode=True,
+_NOT_EXACT = "{}; `reproducible: false` at this build pushes the image as the engine has it"
+
+
+class Building:
+    """One build, from the pulling of its bases to the record of what came out."""
+
+    def __init__(
+        self,
+        session: ImageSession,
+        work: BuildWork,
+        source: Source,
+        context: BuildContext,
+        *,
+        memory: int,
+        fresh: bool = False,
+    ) -> None:
+        self._session = session
+        self._work = work
+        self._source = source
+        self._context = context
+        self._memory = memory
+        self._fresh = fresh
+        text = context.text.decode(errors="replace")
+        self._recipe = read_recipe(text, work.args)
+        self._log = BuildLog()
+        self._digest = ""
+        self._created = 0
+        self._bases: tuple[Found, ...] = ()
+
+    async def prepare(self) -> None:
+        """Have the engine pull what is missing, and write down what there is.
+
+        Raises:
+            RegistryError: A base image cannot be had.
+        """
+        for base in self._recipe.images():
+            await ensure_image(self._session, base)
+        self._bases = await find_bases(self._session, self._recipe)
+        at = await self._session.engine.call(self._source.committed_at)
+        self._created = int(at.timestamp())
+
+    async def run(self) -> BuildLog:
+        """Have the engine build; errors stand in what is returned."""
+        refused = await self._session.stream(self._read)
+        if refused and not self._log.error:
+            self._log.error = refused[0]
+        return self._log
+
+    async def label(self, labels: dict[str, str], name: str) -> None:
+        """Put labels on the engine's image."""
+
+        def put() -> list[str]:
+            client = self._session.engine.client
+            self._log.image_id = add_labels(client, str(self._log.image_id), labels, name=name)
+            return []
+
+        if refused := await self._session.stream(put):
+            self._log.error = refused[0]
+
+    async def record(self, shelf: Shelf, image: str, labels: dict[str, str]) -> tuple[Exact, Made]:
+        """Bring the engine's image into its one form, and write down what it was made from.
+
+        Raises:
+            NotExactError: It cannot be brought there.
+        """
+        build = Build(
+            image=image,
+            work=self._work,
+            context=self._context,
+            context_digest=self._digest,
+            sha=self._source.sha,
+            created=self._created,
+            bases=self._bases,
         )
-        with session.interruption.reading(client.opened()):
-            for entry in entries:
-                if text := log.take(entry):
-                    session.output.write(OWN, text.encode())
-                reach("build.output")
-    return []
+        return await record(self._session, shelf, build, self._source, labels)
 
+    def _read(self) -> list[str]:
+        session, work, context = self._session, self._work, self._context
+        client = session.engine.streams
+        with context_stream(self._source, context) as tar, client.logins(session.logins):
+            counted = Counted(tar)
+            entries = client.build(
+                # Any iterable of bytes will do; it is sent piece by piece.
+                fileobj=cast("IO[bytes]", _Upload(counted, session)),
+                custom_context=True,
+                dockerfile=context.dockerfile,
+                buildargs=self._arguments(),
+                target=work.target or "",
+                container_limits={"memory": self._memory, "memswap": self._memory},
+                pull=False,
+                nocache=self._fresh,
+                rm=True,
+                forcerm=True,
+                use_config_proxy=False,
+                decode=True,
+            )
+            with session.interruption.reading(client.opened()):
+                for entry in entries:
+                    if text := self._log.take(entry):
+                        session.output.write(OWN, text.encode())
+                    reach("build.output")
+            self._digest = counted.digest
+        return []
 
-def _label(session: ImageSession, log: BuildLog, labels: dict[str, str], name: str) -> list[str]:
-    client = session.engine.client
-    log.image_id = add_labels(client, str(log.image_id), labels, name=name)
-    return []
+    def _arguments(self) -> dict[str, str]:
+        """The build's arguments; the commit's time for who asks for it by its usual name.
+
+        https://reproducible-builds.org/docs/source-date-epoch/
+        """
+        told = {EPOCH: str(self._created)} if self._recipe.declares(EPOCH) else {}
+        return told | self._work.args
 
 
 class _Upload:
@@ -154,10 +244,10 @@ class _Upload:
 
 
 def _failed(
-    session: ImageSession, work: BuildWork, context: BuildContext, log: BuildLog, refused: list[str]
+    session: ImageSession, work: BuildWork, context: BuildContext, log: BuildLog
 ) -> Outcome:
     """The outcome where the builder said no, or nothing."""
-    error = log.error or (refused[0] if refused else "")
+    error = log.error or ""
     if not error:
         message = "the engine stopped building without a word: see that it runs, and run again"
         return Outcome(state=State.ERROR, message=message)
@@ -170,12 +260,14 @@ def _failed(
     why = describe(code) if code else " ".join(error.split())
     session.output.write(OWN, error.encode() + b"\n")
     return Outcome(
-        state=State.FAILURE, exit_code=code, message=f"{_place(work, context, log)}: {why}"
+        state=State.FAILURE,
+        exit_code=code,
+        message=f"{place_of_failure(work, context, log)}: {why}",
     )
 
 
-def _place(work: BuildWork, context: BuildContext, log: BuildLog) -> str:
-    """`Dockerfile line 7 (RUN make) failed`."""
+def place_of_failure(work: BuildWork, context: BuildContext, log: BuildLog) -> str:
+    """Where a build ended: `Dockerfile line 7 (RUN make) failed`."""
     lines = instruction_lines(context.text.decode(errors="replace"))
     if not 0 < log.step <= len(lines):
         return f"{work.recipe} does not build"

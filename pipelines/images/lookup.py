@@ -8,20 +8,19 @@ from functools import partial
 
 from docker.errors import APIError
 
+from pipelines.images.registry import registry_client
 from pipelines.images.retries import again
 from pipelines.images.session import ImageSession
 from pipelines.plan import PushWork
-from pipelines.progress import Outcome, Pushed, State
-from pipelines.registries.client import RegistryClient
+from pipelines.progress import Built, Outcome, Pushed, State
 from pipelines.registries.manifests import Manifest
 from pipelines.registries.names import Repository
 from pipelines.registries.refusals import RegistryError
-from pipelines.registries.trust import is_insecure
 
 _UNKNOWN = "unknown: Lading was restarted in the middle"
 
 
-async def look_up(session: ImageSession, work: PushWork, image_id: str) -> Outcome | None:
+async def look_up(session: ImageSession, work: PushWork, built: Built) -> Outcome | None:
     """How a push ended that nobody saw the end of; None: it did not, and may be repeated.
 
     Raises:
@@ -30,7 +29,7 @@ async def look_up(session: ImageSession, work: PushWork, image_id: str) -> Outco
         StoppedError: The step was asked to stop.
     """
     session.say(f"Lading was restarted in the middle of this push: asking for {work.repository}")
-    await _forget_names(session, work, image_id)
+    await _forget_names(session, work, built.image_id)
     try:
         found = await _found(session, work)
     except RegistryError as error:
@@ -38,20 +37,25 @@ async def look_up(session: ImageSession, work: PushWork, image_id: str) -> Outco
             session.say(str(error))
             return None
         raise RegistryError(error.refusal, f"{_UNKNOWN}; {error}") from error
-    outcome = judge(work, found, image_id)
+    outcome = judge(work, found, built)
     if outcome.state is not State.SUCCESS and work.retry_safe:
         session.say(outcome.message)
         return None
     return outcome
 
 
-def judge(work: PushWork, found: Mapping[str, Manifest | None], image_id: str) -> Outcome:
+def judge(work: PushWork, found: Mapping[str, Manifest | None], built: Built) -> Outcome:
     """The outcome of a push by what the registry has under each of its tags."""
-    ours = {tag: each for tag, each in found.items() if each and each.is_of(image_id)}
+    image, lock = built.image_id, None
+    if built.exact is not None:
+        image, lock = built.exact.digest, built.exact.lock
+    ours = {tag: each for tag, each in found.items() if each and each.is_of(image)}
     digests = {each.digest: each.size for each in ours.values()}
     if len(ours) == len(work.tags) and len(digests) == 1:
         ((digest, size),) = digests.items()
-        pushed = Pushed(repository=work.repository, digest=digest, size=size, tags=work.tags)
+        pushed = Pushed(
+            repository=work.repository, digest=digest, size=size, tags=work.tags, lock=lock
+        )
         return Outcome(state=State.SUCCESS, pushed=pushed)
     others = [tag for tag in work.tags if found[tag] is not None and tag not in ours]
     nothing = [tag for tag in work.tags if found[tag] is None]
@@ -69,11 +73,7 @@ def _listed(tags: list[str]) -> str:
 
 
 async def _found(session: ImageSession, work: PushWork) -> dict[str, Manifest | None]:
-    engine, host = session.engine, Repository.parse(work.repository)
-    _, login = session.login(work.repository)
-    trusted = (await engine.call(engine.client.info)).get("RegistryConfig") or {}
-    insecure = await session.ask(lambda: is_insecure(host.api, trusted))
-    with contextlib.closing(RegistryClient(host, login=login, insecure=insecure)) as client:
+    async with registry_client(session, Repository.parse(work.repository)) as client:
         return {
             tag: await again(
                 partial(session.ask, partial(client.resolve, tag)),

@@ -19,7 +19,7 @@ from pipelines.registries.logins import Login
 from pipelines.registries.manifests import ACCEPTED, Manifest, read_manifest
 from pipelines.registries.names import Repository
 from pipelines.registries.refusals import Refusal, RegistryError, refused
-from pipelines.registries.transport import Answer, Parameters, SilenceError, Transport
+from pipelines.registries.transport import Answer, Parameters, SilenceError, Transport, Upload
 
 _BASIC = {"WWW-Authenticate": "Basic"}
 _OK, _UNAUTHORIZED, _FORBIDDEN, _NOT_FOUND, _TOO_MANY, _FAULTS = 200, 401, 403, 404, 429, 500
@@ -64,6 +64,8 @@ class RegistryClient:
         self._renew = renew
         self._lock = threading.Lock()
         self._base: str | None = None
+        self._purpose = ""
+        """What all is for, for people: "push of ghcr.io/acme/web:1"; empty: each says its own."""
         self._challenged: Answer | None = None
         """The 401 that the first question was answered with."""
         self._authorizations: dict[str, str] = {}
@@ -86,7 +88,7 @@ class RegistryClient:
         Raises:
             RegistryError: Nowhere.
         """
-        what = f"look-up of {self._repository}"
+        what = self._purpose or f"look-up of {self._repository}"
         schemes = ("https", "http") if self._insecure else ("https",)
         for scheme in schemes:
             base = f"{scheme}://{self._repository.api}/v2/"
@@ -142,7 +144,7 @@ class RegistryClient:
             headers: Besides the login.
             parameters: Of the address.
             data: The body.
-            also: Path of another repository that must be readable for it, too.
+            also: Paths of other repositories that must be readable, too, with blanks between.
 
         Raises:
             RegistryError: It cannot be reached, or refuses to say who may ask.
@@ -224,10 +226,9 @@ class RegistryClient:
         if not challenges.may_have_the_login(challenge.realm, asked=asked):
             message = f"ask {place} for a token: but no login goes there from {asked}"
             raise self.error(what, Refusal.OTHER, message)
-        action, _, also = action.partition(" ")
+        action, *also = action.split(" ")
         scopes = [f"repository:{self._repository.path}:{action}"]
-        if also:
-            scopes.append(f"repository:{also}:{PULL}")
+        scopes += [f"repository:{path}:{PULL}" for path in also]
         parameters: dict[str, str | Sequence[str]] = {"scope": scopes}
         if challenge.service is not None:
             parameters["service"] = challenge.service
@@ -248,7 +249,7 @@ class RegistryClient:
         parameters: Parameters | None = None,
         *,
         method: str = "GET",
-        data: bytes | None = None,
+        data: bytes | Upload | None = None,
     ) -> Answer:
         try:
             answer = self._transport.request(method, url, headers, parameters, data)

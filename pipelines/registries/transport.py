@@ -12,8 +12,8 @@ import contextlib
 import json
 import ssl
 import time
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any, Protocol
 
 import requests
 import urllib3
@@ -67,6 +67,40 @@ class Answer:
         return json.loads(self.body)
 
 
+class Readable(Protocol):
+    """Where bytes come from."""
+
+    def read(self, size: int = ..., /) -> bytes:
+        """The next bytes, so many at most."""
+
+
+class Upload:
+    """Bytes on their way up, of a length that is known, read as they are sent.
+
+    Args:
+        file: Where they come from.
+        size: How many there are.
+        check: Is called for each piece, and raises where nobody wants it any more.
+    """
+
+    def __init__(self, file: Readable, size: int, check: Callable[[], None]) -> None:
+        self._file = file
+        self._size = size
+        self._check = check
+
+    def __len__(self) -> int:
+        return self._size
+
+    def __iter__(self) -> Iterator[bytes]:
+        while data := self.read(_PIECE):
+            yield data
+
+    def read(self, size: int = -1) -> bytes:
+        """The next bytes, more at once than is asked for: each piece is a call into the system."""
+        self._check()
+        return self._file.read(max(size, _PIECE))
+
+
 class Transport:
     """Connections to one registry and to where it sends us for tokens.
 
@@ -102,14 +136,31 @@ class Transport:
         url: str,
         headers: Mapping[str, str],
         parameters: Parameters | None = None,
-        data: bytes | None = None,
+        data: bytes | Upload | None = None,
     ) -> Answer:
         """The answer to one request, whatever its status.
 
         Raises:
             SilenceError: There is none.
         """
-        until = time.monotonic() + WHOLE_TIMEOUT
+        with self.opened(method, url, headers, parameters, data) as response:
+            until = time.monotonic() + WHOLE_TIMEOUT
+            return Answer(url, response.status_code, response.headers, _body(response, until))
+
+    @contextlib.contextmanager
+    def opened(
+        self,
+        method: str,
+        url: str,
+        headers: Mapping[str, str],
+        parameters: Parameters | None = None,
+        data: bytes | Upload | None = None,
+    ) -> Iterator[requests.Response]:
+        """An answer of which nothing but the head has been read.
+
+        Raises:
+            SilenceError: There is none, or it ends while the block reads it.
+        """
         try:
             with self._session.request(
                 method,
@@ -122,7 +173,7 @@ class Transport:
                 stream=True,
                 auth=_as_it_is,
             ) as response:
-                return Answer(url, response.status_code, response.headers, _body(response, until))
+                yield response
         except (requests.RequestException, urllib3.exceptions.HTTPError, OSError) as error:
             raise SilenceError(_innermost(error)) from error
 

@@ -7,6 +7,7 @@ from typing import Annotated, Any, Generic, Literal, TypeVar
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, model_validator
 
 from pipelines.events import Event
+from pipelines.locks import Level, Lock
 from pipelines.problems import Problem
 from pipelines.progress import Outcome, State
 from server.hosts.port import StatusState
@@ -145,8 +146,15 @@ class ImageVersion(Answer):
     tags: list[str]
     sha: str
     branch: str | None
-    size: int = Field(description="Bytes.")
+    size: int = Field(description="Bytes of the manifest.")
     created_at: AwareDatetime
+    level: Level | None = Field(
+        description="How far it is known that it can be made again: R0, its recipe is recorded; "
+        "R1, all it was made from is pinned by digest; R2, it was built again with the same files; "
+        "R3, with the same digest; R4, with the same digest on another engine. Null: not recorded."
+    )
+    verified_at: AwareDatetime | None = Field(description="When it was built again.")
+    lock: Lock | None = Field(description="What it was made from, and by what.")
 
 
 class Status(Answer):

@@ -229,6 +229,9 @@ def image(links: Links, row: ImageVersionRow) -> models.ImageVersion:
         branch=row.branch,
         size=row.size,
         created_at=row.created_at,
+        level=row.level,
+        verified_at=row.verified_at,
+        lock=row.lock,
     )
 
 

@@ -245,6 +245,23 @@ def restore(
 
 
 @app.command()
+def verify(
+    image: Annotated[
+        str, typer.Argument(help="A version that was pushed: registry/path@sha256:…, or :tag.")
+    ],
+    config: Config = None,
+) -> None:
+    """Build a pushed version again without cache, and say whether its digest is the same.
+
+    Exit code 0: it is. 1: it is not, and the files that differ are listed. 3: it cannot be told.
+    """
+    from server.cli.settings import read
+    from server.cli.verify import run
+
+    raise typer.Exit(run(read(config), image, typer.echo))
+
+
+@app.command()
 def version() -> None:
     """Print the version."""
     typer.echo(VERSION)

@@ -9,6 +9,7 @@ import sqlalchemy as sa
 from sqlalchemy.dialects import sqlite
 from sqlalchemy.engine import Connection
 
+from pipelines.locks import Level
 from pipelines.progress import Pushed
 from server.store import channels as channel_verbs
 from server.store.channels import MoveState
@@ -66,6 +67,8 @@ def add_image_version(
             branch=run.branch,
             size=pushed.size,
             created_at=at,
+            lock=None if pushed.lock is None else pushed.lock.model_dump(mode="json"),
+            level=None if pushed.lock is None else pushed.lock.level.value,
         )
         .on_conflict_do_nothing()
         .returning(image_versions.c.id)
@@ -123,3 +126,29 @@ def image_versions_page(
         query = query.where(image_versions.c.id < before)
     query = query.order_by(image_versions.c.id.desc()).limit(limit)
     return [ImageVersionRow(**row._mapping) for row in conn.execute(query)]  # noqa: SLF001
+
+
+def image_version_named(
+    conn: Connection, image: str, *, digest: str | None = None, tag: str | None = None
+) -> ImageVersionRow | None:
+    """The newest version of an image with that digest or tag."""
+    query = sa.select(image_versions, repositories.c.full_name).join(
+        repositories, repositories.c.id == image_versions.c.repository
+    )
+    query = query.where(image_versions.c.image == image).order_by(image_versions.c.id.desc())
+    if digest is not None:
+        query = query.where(image_versions.c.digest == digest)
+    for row in conn.execute(query):
+        found = ImageVersionRow(**row._mapping)  # noqa: SLF001
+        if tag is None or tag in found.tags:
+            return found
+    return None
+
+
+def version_verified(conn: Connection, version: int, *, level: Level, at: datetime) -> None:
+    """Write down that a version was made again, and how far it was the same."""
+    conn.execute(
+        sa.update(image_versions)
+        .where(image_versions.c.id == version)
+        .values(level=level.value, verified_at=at)
+    )

@@ -10,6 +10,7 @@ from pydantic import AwareDatetime, BeforeValidator
 from pipelines.definition.fields import Missed
 from pipelines.durations import format_duration
 from pipelines.events import Event, EventKind
+from pipelines.locks import LEVELS, Level, Lock
 from pipelines.plan import Plan
 from pipelines.problems import Problem
 from pipelines.progress import Outcome, State, Tests, Try
@@ -377,6 +378,17 @@ class ImageVersionRow(Value):
     branch: str | None
     size: int
     created_at: AwareDatetime
+    lock: Lock | None = None
+    """What it was made from; None: nobody wrote it down."""
+    level: Level | None = None
+    """How far it is known that it can be made again."""
+    verified_at: AwareDatetime | None = None
+    """When somebody made it again."""
+
+    @property
+    def how_exact(self) -> str:
+        """Its level in words; empty where it has none."""
+        return "" if self.level is None else LEVELS[self.level]
 
 
 class StatusRow(Value):

@@ -235,6 +235,9 @@ image_versions = Table(
     Column("branch", Text),
     Column("size", BigInteger, nullable=False),
     Column("created_at", Instant, nullable=False),
+    Column("lock", JSON),
+    Column("level", String(2)),
+    Column("verified_at", Instant),
     UniqueConstraint("run", "attempt", "step"),
     Index(None, "image", "id"),
 )

@@ -78,14 +78,18 @@ def test_a_build_that_was_cut_off_is_done_again_in_the_same_attempt(
     stage.nothing_is_left()
 
 
+@pytest.mark.parametrize(
+    ("point", "build"), [("push.sent", "{}"), ("push.output", "{reproducible: false}")]
+)
 def test_a_push_that_was_cut_off_is_not_begun_again_and_names_its_registry(
-    stage: Stage, registry: Registry
+    stage: Stage, registry: Registry, point: str, build: str
 ) -> None:  # F10
     table = f'[registries."{registry.address}"]\n'
     table += f'username = "{registry.username}"\npassword = "{registry.password}"\n'
     stage.server.config.write_text(stage.server.config.read_text() + table)
-    stage.server.start(crash_at="push.output")
-    definition = f"{BUILD}push:\n  web:\n    to: {registry.address}/acme/cut-off\n"
+    stage.server.start(crash_at=point)
+    to = f"{registry.address}/acme/cut-off-{len(build)}"
+    definition = f"build:\n  web: {build}\npush:\n  web:\n    to: {to}\n"
     sha = stage.repository.pushed({".lading.yml": definition, **dockerfile(stage)})
     stage.deliver(stage.delivery(sha))
     stage.server.crashed()
@@ -120,6 +124,8 @@ def holding() -> Iterator[Holding]:
             self.send_response(401)
             self.send_header("WWW-Authenticate", 'Basic realm="held"')
             self.end_headers()
+
+        do_HEAD = do_GET  # noqa: N815 - the base's name
 
         def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the base's name
             pass

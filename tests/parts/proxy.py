@@ -31,6 +31,7 @@ class Proxy:
         """Something was stopped on its way."""
         self._stop_at: re.Pattern[str] | None = None
         self._stop_answer = False
+        self._held: socket.socket | None = None
         self._go_on = threading.Event()
         self._down = False
         self._lost = False
@@ -115,9 +116,9 @@ class Proxy:
                     return
                 if self._stop_at is not None and self._stop_at.search(request):
                     self._stop_at = None
-                    if self._stop_answer:
-                        server.sendall(data)
-                        data = b""
+                    if self._stop_answer:  # its body may come behind
+                        self._held = server
+                        continue
                     self.stopped.set()
                     self._go_on.wait()
                     if self._lost:
@@ -133,8 +134,10 @@ class Proxy:
     def _back(self, server: socket.socket, client: socket.socket) -> None:
         with contextlib.suppress(OSError):
             while data := server.recv(PIECE):
-                if self.stopped.is_set() and self._stop_answer:
+                if self._held is server:
+                    self.stopped.set()
                     self._go_on.wait()
+                    self._held = None
                 client.sendall(data)
             client.shutdown(socket.SHUT_RDWR)
 

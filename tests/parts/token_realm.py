@@ -29,6 +29,8 @@ class TokenRealm:
         self.lifetime = timedelta(minutes=5)
         self.asked: list[dict[str, str]] = []
         """Parameters of each question."""
+        self.scopes: list[list[str]] = []
+        """What each question asked a token for."""
         self._login = base64.b64encode(f"{username}:{password}".encode()).decode()
         self._key = ec.generate_private_key(ec.SECP256R1())
         self._certificate = self._certified()
@@ -58,13 +60,14 @@ class TokenRealm:
 
     async def _token(self, request: Request) -> Response:
         self.asked.append(dict(request.query_params))
+        self.scopes.append(request.query_params.getlist("scope"))
         if request.headers.get("Authorization") != f"Basic {self._login}":
             return JSONResponse({"errors": [{"code": "UNAUTHORIZED", "message": "who?"}]}, 401)
-        return JSONResponse({"token": self.token(request.query_params["scope"])})
+        return JSONResponse({"token": self.token(*request.query_params.getlist("scope"))})
 
-    def token(self, scope: str) -> str:
+    def token(self, *scopes: str) -> str:
         """A token that allows that."""
-        kind, name, actions = scope.split(":")
+        asked = [scope.split(":") for scope in scopes]
         now = datetime.now(UTC)
         claims = {
             "iss": ISSUER,
@@ -73,7 +76,10 @@ class TokenRealm:
             "iat": now,
             "nbf": now - timedelta(minutes=1),
             "exp": now + self.lifetime,
-            "access": [{"type": kind, "name": name, "actions": actions.split(",")}],
+            "access": [
+                {"type": kind, "name": name, "actions": actions.split(",")}
+                for kind, name, actions in asked
+            ],
         }
         der = self._certificate.public_bytes(serialization.Encoding.DER)
         headers = {"x5c": [base64.b64encode(der).decode()]}

@@ -19,6 +19,7 @@ from pipelines.engine.containers import Attempt, Limits
 from pipelines.engine.executor import EngineExecutor
 from pipelines.engine.interruption import Patience
 from pipelines.execution import execute
+from pipelines.images.exact.shelf import Shelf
 from pipelines.images.retries import Backoff
 from pipelines.plan import Plan, Step
 from pipelines.progress import Fact, Outcome, Progress
@@ -47,13 +48,22 @@ def commit(folder: Path, files: Mapping[str, str | bytes]) -> GitSource:
     return GitSource(folder / ".git", _git(folder, "rev-parse", "HEAD"))
 
 
-def _git(folder: Path, *arguments: str) -> str:
+def later(folder: Path, files: Mapping[str, str]) -> GitSource:
+    """One more commit in a repository that `commit` made, a day later."""
+    for name, content in files.items():
+        (folder / name).write_text(content)
+    _git(folder, "add", "--all")
+    _git(folder, "commit", "--quiet", "--message", "next", at="2026-01-03T03:04:05Z")
+    return GitSource(folder / ".git", _git(folder, "rev-parse", "HEAD"))
+
+
+def _git(folder: Path, *arguments: str, at: str = "2026-01-02T03:04:05Z") -> str:
     identity = {
         f"GIT_{who}_{what}": "a@b.c"
         for who in ("AUTHOR", "COMMITTER")
         for what in ("NAME", "EMAIL")
     }
-    dates = {"GIT_COMMITTER_DATE": "2026-01-02T03:04:05Z"}
+    dates = {"GIT_COMMITTER_DATE": at}
     return subprocess.run(
         ["git", "-C", str(folder), *arguments],
         check=True,
@@ -83,6 +93,7 @@ class Bench:
     source: GitSource
     logins: dict[str, Login] = field(default_factory=dict)
     limits: Limits = LIMITS
+    shelf: Shelf | None = None
     patience: Patience = field(default_factory=Patience)
     secrets: StepSecrets = field(default_factory=StepSecrets)
     facts: list[Fact] = field(default_factory=list)
@@ -103,6 +114,7 @@ class Bench:
             secrets=self.secrets,
             backoff=QUICK,
             patience=self.patience,
+            shelf=self.shelf,
         )
 
     async def run(

@@ -7,6 +7,7 @@ from tempfile import TemporaryDirectory
 
 import pytest
 
+from pipelines.images.exact.shelf import Shelf
 from pipelines.source import GitSource
 from tests.integration.engine.bench import Bench, commit, engine_at
 
@@ -29,10 +30,15 @@ def source(folder: Path) -> GitSource:
 
 
 @pytest.fixture
-def bench(engine_url: str, source: GitSource) -> Iterator[Bench]:
+def bench(engine_url: str, source: GitSource, folder: Path) -> Iterator[Bench]:
     """Executors on the real engine, for a server of its own that must leave nothing behind."""
     with engine_at(engine_url) as engine:
-        bench = Bench(engine=engine, server=f"test-{uuid.uuid4().hex[:8]}", source=source)
+        bench = Bench(
+            engine=engine,
+            server=f"test-{uuid.uuid4().hex[:8]}",
+            source=source,
+            shelf=Shelf(folder / "layers"),
+        )
         yield bench
         if engine.is_connected:
             assert bench.left() == []

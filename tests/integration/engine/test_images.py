@@ -279,7 +279,7 @@ def manifest(registry: Registry, repository: str, tag: str) -> tuple[str, int]:
         f"http://{registry.address}/v2/{path}/manifests/{tag}",
         headers={
             "Authorization": f"Basic {words}",
-            "Accept": "application/vnd.docker.distribution.manifest.v2+json",
+            "Accept": "application/vnd.oci.image.manifest.v1+json",
         },
     )
     with urllib.request.urlopen(request, timeout=10) as answer:

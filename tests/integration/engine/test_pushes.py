@@ -10,7 +10,7 @@ from uuid import uuid4
 import pytest
 
 from pipelines.engine.containers import attempt_tag
-from pipelines.plan import Plan
+from pipelines.plan import BuildWork, Plan
 from pipelines.progress import Outcome, State
 from pipelines.registries.client import RegistryClient
 from pipelines.registries.manifests import Manifest
@@ -33,6 +33,8 @@ class Shop:
     bench: Bench
     way: Proxy
     repository: str
+    reproducible: bool
+    """Whether we push it, or the engine."""
     told: MemoryOutput = field(default_factory=MemoryOutput)
     """What a push that was taken up wrote."""
 
@@ -40,7 +42,7 @@ class Shop:
         push = push_step(
             self.repository, *tags, needs=("build.web",), timeout=timeout, retry_safe=retry_safe
         )
-        return plan_of(build_step(), push)
+        return plan_of(build_step(work=BuildWork(reproducible=self.reproducible)), push)
 
     def has(self, tag: str) -> Manifest | None:
         """What the registry has under a tag."""
@@ -85,14 +87,25 @@ class Shop:
         return [each for each in self.way.requests if not each.startswith(("GET", "HEAD"))]
 
 
-@pytest.fixture
-def shop(bench: Bench, busybox_image: str, made: Made, registry: Registry) -> Iterator[Shop]:
+@pytest.fixture(params=[True, False], ids=["ours", "the-engines"])
+def shop(
+    bench: Bench,
+    busybox_image: str,
+    made: Made,
+    registry: Registry,
+    request: pytest.FixtureRequest,
+) -> Iterator[Shop]:
     """A shop of its own for each test."""
     login(bench, registry)
     bench.source = made({"Dockerfile": f"FROM {busybox_image}\nRUN echo {uuid4()} > /id\n"})
     with proxy(registry.address) as way:
         bench.logins[way.address] = bench.logins[registry.address]
-        yield Shop(bench=bench, way=way, repository=f"{way.address}/acme/{uuid4().hex[:8]}")
+        yield Shop(
+            bench=bench,
+            way=way,
+            repository=f"{way.address}/acme/{uuid4().hex[:8]}",
+            reproducible=request.param,
+        )
 
 
 @pytest.mark.parametrize("down", [False, True])
@@ -136,7 +149,7 @@ def test_a_push_that_got_half_way_is_unknown_and_says_what_is_there(
 
 
 def test_a_push_that_may_be_repeated_is_told_of_and_left_to_begin_anew(shop: Shop) -> None:
-    shop.way.stop_at("PATCH .*/blobs/uploads/")
+    shop.way.stop_at("(PATCH|PUT) .*/blobs/uploads/")
 
     assert run(shop.cut_off(shop.plan("a", retry_safe=True))) is None
 

@@ -9,6 +9,7 @@ import pytest
 
 from pipelines.problems import SourceError
 from pipelines.source import GitSource
+from tests.integration.engine.bench import commit, later
 
 Made = Callable[[dict[str, str]], GitSource]
 
@@ -79,6 +80,19 @@ def test_single_files_are_read(source: GitSource) -> None:
 
 def test_the_commits_own_time_is_told(source: GitSource) -> None:
     assert source.committed_at() == COMMITTED
+
+
+def test_the_time_of_the_last_commit_that_changed_a_path_is_told(folder: Path) -> None:
+    place = folder / "changing"
+    first = commit(place, {"a": "1", "b/c": "1"})
+    second = later(place, {"a": "2"})
+    assert [second.changed_at([path]) for path in ("b", "a", ".")] == [
+        first.committed_at(),
+        second.committed_at(),
+        second.committed_at(),
+    ]
+    assert second.changed_at(["a", "b"]) == second.committed_at()
+    assert second.changed_at(["never"]) == second.committed_at()
 
 
 def test_a_commit_that_is_not_there_is_told(source: GitSource, folder: Path) -> None:

@@ -1,0 +1,28 @@
+"""Our own client of a registry, for a step: its login, and the engine's word on TLS."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import AsyncIterator
+
+from pipelines.images.session import ImageSession
+from pipelines.registries.blobs import BlobClient
+from pipelines.registries.names import Repository
+from pipelines.registries.trust import is_insecure
+
+
+@contextlib.asynccontextmanager
+async def registry_client(
+    session: ImageSession, repository: Repository
+) -> AsyncIterator[BlobClient]:
+    """A client until the block ends.
+
+    Raises:
+        StoppedError: The step was asked to stop.
+    """
+    engine = session.engine
+    _, login = session.login(str(repository))
+    trusted = (await engine.call(engine.client.info)).get("RegistryConfig") or {}
+    insecure = await session.ask(lambda: is_insecure(repository.api, trusted))
+    with contextlib.closing(BlobClient(repository, login=login, insecure=insecure)) as client:
+        yield client

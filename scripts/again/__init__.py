@@ -1,0 +1,1 @@
+"""Images built again and again: are they the same?"""
