@@ -323,6 +323,7 @@ class EngineExecutor:
             limits=self._limits,
             secrets=self._secrets,
             workspace=self._workspace.volume,
+            first=not self._failed.get(step.key, 0),
         )
         return besides
 
