@@ -166,6 +166,7 @@ class EngineExecutor:
             return None
         self._made[step.key] = container
         self._started.add(step.key)
+        self._ran.add(step.key)
 
         async def follow(active: _Active) -> Outcome:
             outcome = await self._follow(step, stored, running, taken, active)
