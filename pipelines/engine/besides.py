@@ -14,7 +14,18 @@ from pipelines.redaction import StepSecrets
 
 
 class Besides:
-    """Both of them, or neither; where a step names none, nothing is done for it."""
+    """Both of them, or one; what a step does not name costs nothing.
+
+    Args:
+        step: Whose.
+        work: Its commands.
+        engine: Where it runs.
+        attempt: Its attempt.
+        limits: What each service may use.
+        secrets: What the attempt's steps and services get.
+        workspace: Name of the attempt's volume.
+        first: Whether it is the step's first try.
+    """
 
     def __init__(
         self,
@@ -26,7 +37,9 @@ class Besides:
         limits: Limits,
         secrets: StepSecrets,
         workspace: str,
+        first: bool,
     ) -> None:
+        self._first = first
         self._services = (
             StepServices(engine=engine, attempt=attempt, limits=limits, secrets=secrets, step=step)
             if work.services
@@ -58,7 +71,7 @@ class Besides:
 
     async def before(self, session: ImageSession, image: str) -> Outcome | None:
         """Restore the cache, then wait for the services; an outcome where one was not ready."""
-        if self._cache is not None:
+        if self._cache is not None and self._first:  # a later try finds the workspace as it is
             await self._cache.restore(session, image)
         if self._services is None:
             return None

@@ -176,6 +176,7 @@ class EngineExecutor:
             return None
         self._made[step.key] = container
         self._started.add(step.key)
+        self._ran.add(step.key)
 
         async def follow(active: _Active) -> Outcome:
             outcome = await self._follow(step, stored, running, taken, active)
@@ -343,6 +344,7 @@ class EngineExecutor:
             limits=self._limits,
             secrets=self._secrets,
             workspace=self._workspace.volume,
+            first=not self._failed.get(step.key, 0),
         )
         return besides
 

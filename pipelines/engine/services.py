@@ -75,7 +75,10 @@ class StepServices:
             StoppedError: The step shall stop.
             ExecutorUnavailableError: The engine is gone.
         """
-        waits = [asyncio.ensure_future(self._ready(one, session)) for one in self._step.services]
+        asked = [service for service in self._step.services if service.ready is not None]
+        if asked:
+            session.say(f"[lading] waiting for {', '.join(service.name for service in asked)}")
+        waits = [asyncio.ensure_future(self._ready(one, session)) for one in asked]
         try:
             for next_one in asyncio.as_completed(waits):
                 if (failed := await next_one) is not None:

@@ -113,6 +113,23 @@ def test_a_step_whose_second_try_runs_is_followed_with_each_line_once(stage: Sta
     assert step(stage).tried == 2
 
 
+def test_a_try_after_one_that_was_taken_up_is_taken_up_as_well(stage: Stage) -> None:
+    slow = RETRIED.replace("touch again; exit 3", "touch again; sleep 2; exit 3")
+    stage.server.start(crash_at="engine.running")
+    pushed(stage, slow.replace('exit 3; }"]', 'exit 3; }", "sleep 2", echo last]'))
+    stage.server.crashed()
+    stage.server.start(crash_at="engine.running")  # it takes up the first try, and begins another
+    stage.server.crashed()
+
+    stage.server.start()
+
+    assert stage.ended().state is State.SUCCESS
+    log = stage.log()
+    assert (log.count("\ntried\n"), log.count("\nlast\n")) == (2, 1)
+    assert step(stage).tried == 2
+    stage.nothing_is_left()
+
+
 def test_a_cache_that_was_being_kept_is_kept_after_the_restart(stage: Stage) -> None:
     stage.server.start(crash_at="engine.cached")
     pushed(stage, CACHED)

@@ -68,6 +68,16 @@ def test_what_is_kept_last_takes_the_place_of_what_was_there(
     assert len(volumes(caching)) == 1
 
 
+def test_a_second_try_goes_on_with_what_is_there(caching: Bench, busybox_image: str) -> None:
+    once(caching, busybox_image, MAIN, FILL)
+    commands = ("cat .cache/a", "echo new > .cache/a", "test -e again || { touch again; exit 1; }")
+    step = commands_step("unit", *commands, image=busybox_image, cache=MAIN, retries=1)
+    outcome = run(caching.outcome(step))
+    said = caching.outputs.text("test.unit")
+    assert (outcome.tries, said.count("cache pip: restored")) == (2, 1)
+    assert "\nnew\n" in said
+
+
 def test_a_failed_step_keeps_nothing(caching: Bench, busybox_image: str) -> None:
     outcome, said = once(caching, busybox_image, MAIN, FILL, "exit 1")
     assert outcome.state is State.FAILURE

@@ -280,6 +280,22 @@ def shell_less_image(busybox_image: str, docker_client: docker.DockerClient) -> 
     docker_client.images.remove(name, force=True)
 
 
+def test_a_step_past_its_time_limit_takes_its_services_along(
+    bench: Bench, busybox_image: str
+) -> None:
+    step = step_with(busybox_image, service(busybox_image), commands=("sleep 60",))
+
+    async def work() -> None:
+        plan = plan_of(step.model_copy(update={"timeout": 3.0}))
+        progress = await bench.run(plan)
+        outcome = progress.steps[step.key].outcome
+        assert outcome is not None
+        assert (outcome.state, outcome.message[:15]) == (State.FAILURE, "timed out after")
+        assert await bench.engine.call(bench.left) == []
+
+    run(work())
+
+
 def test_a_service_that_cannot_be_asked_says_what_to_do(
     bench: Bench, busybox_image: str, shell_less_image: str
 ) -> None:

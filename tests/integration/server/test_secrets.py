@@ -89,6 +89,31 @@ def test_a_step_that_names_a_secret_gets_it_and_no_other_step_does(
     assert told(database, vault) == ({"test.release": {"TOKEN": "value of npm"}}, {})
 
 
+SERVED = """\
+test:
+  unit:
+    image: b
+    commands: c
+    services: {db: {image: d, env: {PASSWORD: {from_secret: npm}}}}
+"""
+
+
+def test_a_secret_of_a_service_is_the_services_alone(
+    database: Database, vault: Vault, repository: int
+) -> None:
+    keep(database, vault, "value of npm", repository=repository)
+    given_to = {"test.unit/db": {"PASSWORD": "value of npm"}}
+    assert told(database, vault, plan=planned(SERVED)) == (given_to, {})
+
+
+def test_a_step_whose_service_lacks_its_secret_is_refused_as_a_whole(
+    database: Database, vault: Vault
+) -> None:
+    values, refused = told(database, vault, plan=planned(SERVED))
+    assert values == {}
+    assert list(refused) == ["test.unit"]
+
+
 def test_a_repositorys_own_secret_goes_before_the_servers(
     database: Database, vault: Vault, repository: int
 ) -> None:
