@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from enum import StrEnum
+from heapq import nlargest
 
 from pipelines.reports.model import Case, CaseState, Report
 from pipelines.values import Value
@@ -49,6 +50,7 @@ class Compared(Value):
 
 
 _Id = tuple[str, str, str]
+_BAD = tuple(state for state in CaseState if state.bad)
 
 
 def compare(
@@ -66,13 +68,11 @@ def compare(
         attempts: Those of other attempts on the same commit.
         slowest: How many of the slowest tests to name.
     """
+    # Most tests pass, and most reports are long: only names of what failed anywhere are looked up.
     before = None if baseline is None else _bad(baseline)
-    failed_elsewhere = frozenset[_Id]().union(*(_bad(one) for one in attempts))
-    passed_elsewhere = frozenset[_Id]().union(*(_passed(one) for one in attempts))
     bad = _bad(report)
-    passed = [
-        case for case in report.cases if case.state is CaseState.PASSED and case.id not in bad
-    ]
+    elsewhere = frozenset[_Id]().union(*(_bad(one) for one in attempts))
+    passed_elsewhere = frozenset[_Id]().union(*(_passed(one, bad) for one in attempts))
     failed = [
         Failed(
             case=case,
@@ -80,14 +80,29 @@ def compare(
             flaky=case.flaky or case.id in passed_elsewhere,
         )
         for case in report.cases
-        if case.state.bad
+        if case.state in _BAD
     ]
-    ran = [case for case in report.cases if case.state is not CaseState.SKIPPED and case.seconds]
+    ran = (case for case in report.cases if case.seconds and case.state is not CaseState.SKIPPED)
     return Compared(
         failed=tuple(sorted(failed, key=lambda one: one.since is Since.KNOWN)),
-        flaky=tuple(case for case in passed if case.flaky or case.id in failed_elsewhere),
-        fixed=tuple(case for case in passed if case.id in (before or ())),
-        slowest=tuple(sorted(ran, key=lambda case: -case.seconds)[:slowest]),
+        flaky=_passed_of(report, bad, elsewhere, flaky=True),
+        fixed=_passed_of(report, bad, before or frozenset()),
+        slowest=tuple(nlargest(slowest, ran, key=lambda case: case.seconds)),
+    )
+
+
+def _passed_of(
+    report: Report, bad: frozenset[_Id], ids: frozenset[_Id], *, flaky: bool = False
+) -> tuple[Case, ...]:
+    """Tests that passed and are among some, or called flaky by the framework itself."""
+    if not ids and not flaky:
+        return ()
+    return tuple(
+        case
+        for case in report.cases
+        if case.state is CaseState.PASSED
+        and ((flaky and case.flaky) or (ids and case.id in ids))
+        and case.id not in bad
     )
 
 
@@ -98,10 +113,12 @@ def _since(case: Case, before: frozenset[_Id] | None) -> Since | None:
 
 
 def _bad(report: Report) -> frozenset[_Id]:
-    return frozenset(case.id for case in report.cases if case.state.bad)
+    return frozenset(case.id for case in report.cases if case.state in _BAD)
 
 
-def _passed(report: Report) -> frozenset[_Id]:
-    """Tests that passed; one that stands twice and failed once is none."""
-    passed = {case.id for case in report.cases if case.state is CaseState.PASSED}
+def _passed(report: Report, ids: frozenset[_Id]) -> frozenset[_Id]:
+    """Those of some tests that passed; one that stands twice and failed once did not."""
+    if not ids:
+        return ids
+    passed = {case.id for case in report.cases if case.state is CaseState.PASSED and case.id in ids}
     return frozenset(passed - _bad(report))
