@@ -241,7 +241,7 @@ def test_a_problem_names_the_file() -> None:
         ),
         (
             "deploy: {live: {commands: x, approval: {prompt: Go, timeout: 8d}}}",
-            "1:63 P020 `8d` is not between 1s and 7d",
+            "1:62 P020 `8d` is not between 1s and 7d: None",
         ),
         (
             "deploy: {live: {commands: x, approval: {question: Go, prompt: Go}}}",
