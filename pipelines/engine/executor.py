@@ -513,13 +513,17 @@ class EngineExecutor:
         return prepared
 
     def _prepare_ahead(self) -> None:
-        """Make containers of the next steps while something else takes its time."""
+        """Make containers of the next steps while something else takes its time.
+
+        Not of one that asks a person: it would hold the step's secrets for as long as that takes.
+        """
         waiting = [
             (step, step.work)
             for step in self._plan.steps
             if isinstance(step.work, CommandsWork)
             and not step.work.services
             and step.key not in self._begun
+            and step.approval is None
             and (step.work.image.kind == "named" or step.work.image.build in self._images.built)
         ]
         for step, work in waiting[:AHEAD]:

@@ -85,7 +85,7 @@ def no_room(url: str | None, error: Exception) -> ExecutorUnavailableError:
     """The error where a workspace could not be made or found."""
     if isinstance(error, NotFound):
         return ExecutorUnavailableError(
-            "the workspace of this attempt was removed while Lading was restarted: re-run"
+            "the workspace of this attempt was removed meanwhile, not by Lading: re-run"
         )
     if isinstance(error, APIError):
         return ExecutorUnavailableError(

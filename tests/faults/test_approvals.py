@@ -6,8 +6,8 @@ import httpx2
 import pytest
 
 from pipelines.progress import State
-from server.store import approvals
-from server.store.rows import Verdict
+from server.store import approvals, runs
+from server.store.rows import StepRow, Verdict
 from tests.doubles.base import Delivery, wait_until
 from tests.faults.conftest import SECRET, Stage
 
@@ -104,3 +104,31 @@ def test_a_stranger_who_is_held_stays_held_over_a_kill(stage: Stage) -> None:
 
     wait_until(lambda: stage.runs()[0].state.ended, "the push has run", 60)
     assert [run.state for run in stage.runs()] == [State.SUCCESS, State.HELD]
+
+
+def test_a_deploy_keeps_its_turn_over_a_kill(stage: Stage) -> None:
+    """Of two runs the later one deploys; after the start the earlier one is taken up first."""
+    stage.server.start()
+    deploy = f"deploy:\n  live:\n    image: {stage.image}\n    commands: [sleep 8]\n"
+    for text in (stage.pipeline("sleep 3") + deploy, deploy):
+        sha = stage.repository.pushed({".lading.yml": text})
+        stage.deliver(stage.delivery(sha))
+
+    def deploys() -> list[StepRow]:
+        found = [stage.server.read(runs.step, run, 1, "deploy.live") for run in (1, 2)]
+        return [step for step in found if step is not None]
+
+    def earlier_one_waits() -> bool:
+        ready = [step.ready_at is not None for step in deploys()]
+        running = [step.running_at is not None for step in deploys()]
+        return (ready, running) == ([True, True], [False, True])
+
+    wait_until(earlier_one_waits, "the earlier run waits for the later one's deploy", 60)
+    stage.server.kill()
+
+    stage.server.start()
+
+    wait_until(lambda: all(run.state.ended for run in stage.runs()), "both have ended", 60)
+    assert [run.state for run in stage.runs()] == [State.SUCCESS, State.SUCCESS]
+    earlier, later = deploys()
+    assert str(later.ended_at) <= str(earlier.started_at)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 
+import docker
+
 from pipelines.progress import State
 from server.store import approvals, runs
 from server.store.rows import Bounds, Verdict
@@ -179,6 +181,41 @@ def test_an_image_built_before_the_wait_is_there_after_it(flow: Flow) -> None:
 
     assert flow.server.ended(run).state is State.SUCCESS
     assert "hello" in flow.server.log(run, "deploy.live")
+
+
+def test_no_container_holds_a_deploys_secrets_while_somebody_is_asked(
+    flow: Flow, docker_client: docker.DockerClient
+) -> None:
+    sha = flow.push({".lading.yml": pipeline(flow)})
+    run = flow.run_of(flow.tell_github(sha))
+    held(flow, run)
+
+    server = flow.server.lading.server_id
+    filters = {"label": [f"lading.run={run}", f"lading.server={server}"]}
+    wait_until(
+        lambda: docker_client.api.containers(all=True, filters=filters) == [],
+        "no container is there",
+        20,
+    )
+    flow.server.api.post(f"/runs/{run}/cancel")
+
+
+def test_where_its_files_are_gone_meanwhile_the_run_ends_in_an_error_that_says_so(
+    flow: Flow, docker_client: docker.DockerClient
+) -> None:
+    sha = flow.push({".lading.yml": pipeline(flow)})
+    run = flow.run_of(flow.tell_github(sha))
+    held(flow, run)
+    filters = {"label": [f"lading.run={run}", f"lading.server={flow.server.lading.server_id}"]}
+    (volume,) = docker_client.volumes.list(filters=filters)
+    volume.remove(force=True)
+
+    say(flow, run, "approve")
+
+    ended = flow.server.ended(run)
+    assert ended.state is State.ERROR
+    assert "workspace" in ended.sentence
+    assert "re-run" in ended.sentence
 
 
 def test_two_runs_never_deploy_to_one_name_at_once(flow: Flow) -> None:

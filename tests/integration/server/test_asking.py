@@ -88,7 +88,7 @@ def test_a_wait_that_nobody_ends_in_time_ends_by_itself(house: House) -> None:
     asyncio.run(house.actions.expire_approvals())
     assert house.fresh(run.id).state is State.HELD
 
-    house.clock.forward(seconds=1)
+    house.clock.forward(seconds=2)
     asyncio.run(house.actions.expire_approvals())
 
     said = house.database.run(approvals.answers_of, run.id, 1)

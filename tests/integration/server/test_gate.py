@@ -11,7 +11,7 @@ import pytest
 from pipelines.plan import Group
 from pipelines.progress import State
 from server.actions import ConflictError
-from server.store import approvals, groups, runs, statuses
+from server.store import approvals, groups, retention, runs, statuses
 from server.store.gate import HELD_SENTENCE
 from server.store.rows import ApprovalRow, NewRun, RunRow, Verdict
 from tests.builders import SHA, House, event, plan
@@ -253,3 +253,16 @@ def test_what_is_held_stands_in_nobodys_way(house: House) -> None:
 
 def test_a_run_from_before_there_were_approvals_is_held_by_nobody(house: House) -> None:
     assert house.run(happening=event(**PULL)).state is State.WAITING
+
+
+def test_an_answer_outlives_its_run_and_a_question_does_not(house: House) -> None:
+    answered, unanswered = stranger(house), stranger(house, OTHER_SHA)
+    asyncio.run(house.actions.decline(answered.id, by="ada"))
+    asyncio.run(house.actions.cancel(unanswered.id, by="ada"))
+    before = house.clock.forward(days=365)
+
+    gone = house.database.run(retention.remove_runs, [answered.id, unanswered.id], before=before)
+
+    assert gone == [answered.id, unanswered.id]
+    assert [row.answered_by for row in asked(house, answered)] == ["ada"]
+    assert asked(house, unanswered) == []

@@ -110,3 +110,22 @@ def test_a_cancel_written_while_an_attempt_is_taken_up_is_heard(
     asyncio.run(until_ended(house, made, run))
 
     assert house.fresh(run).state is State.CANCELLED
+
+
+def test_a_deploy_that_runs_has_its_turn_before_anything_is_taken_up(
+    house: House, tmp_path: Path
+) -> None:
+    run = house.asking()
+    asyncio.run(house.actions.approve(run.id, by="ada"))
+    house.take()
+    house.begin(run.id, "deploy.live")
+
+    async def others_turn() -> bool:
+        made, over = worker(house, tmp_path), asyncio.Event()
+        over.set()
+        for attempt in await house.database.read(runs.unfinished_attempts):
+            await made._keep_turns(attempt)
+        async with made._turns.at((run.repository, "deploy.live"), run.id + 1, over) as came:
+            return came
+
+    assert not asyncio.run(others_turn())
