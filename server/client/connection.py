@@ -182,7 +182,6 @@ class Server:
             raise UnreachableError(
                 f"{self.url} does not answer ({_innermost(error)}): see that the server runs, and "
                 "that the address is right",
-                silent="timed out" in str(error).lower() and not _never_stood(error),
             ) from error
 
     def _refuse(self, response: requests.Response) -> None:
@@ -257,10 +256,6 @@ def _decoded(body: bytes) -> Any:  # noqa: ANN401 - JSON
 
 def _text(value: object) -> str:
     return str(value).lower() if isinstance(value, bool) else str(value)
-
-
-def _never_stood(error: BaseException) -> bool:
-    return isinstance(error, requests.exceptions.ConnectTimeout)
 
 
 def _innermost(error: BaseException) -> str:

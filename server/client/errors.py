@@ -10,16 +10,7 @@ class ClientError(LadingError):
 
 
 class UnreachableError(ClientError):
-    """Nobody answers now: it may pass.
-
-    Args:
-        message: For people.
-        silent: Whether the connection stood, and nothing came for a while.
-    """
-
-    def __init__(self, message: str, *, silent: bool = False) -> None:
-        super().__init__(message)
-        self.silent = silent
+    """Nobody answers now: it may pass."""
 
 
 class TrustError(ClientError):

@@ -16,7 +16,9 @@ PATIENCE = 300.0
 """Seconds for which a server that is away is waited for: it may be restarted, or upgraded."""
 POLL = 1.0
 """Seconds between two looks at a run of which nothing is to be shown now."""
+_PAUSE = 0.25
 _LONGEST = 10.0
+"""Seconds between two tries, at first and at most."""
 
 T = TypeVar("T")
 Tell = Callable[[str], None]
@@ -80,20 +82,18 @@ class Follower:
 
     @contextlib.contextmanager
     def _interruptible(self) -> Iterator[None]:
-        """A connection that breaks is made anew by whoever goes on; silence is no news at all."""
+        """Whoever goes on makes a connection anew that broke, or was silent for too long."""
         try:
             yield
-        except UnreachableError as error:
-            if not error.silent:
-                self._patiently(lambda: self._server.ask("GET", "/me"), after=error)
+        except UnreachableError:
+            time.sleep(_PAUSE)
+            self._patiently(lambda: self._server.ask("GET", "/me"))
 
-    def _patiently(self, ask: Callable[[], T], *, after: UnreachableError | None = None) -> T:
+    def _patiently(self, ask: Callable[[], T]) -> T:
         """An answer, as soon as there is one."""
         until = time.monotonic() + self._patience
-        pause = 0.25
+        pause = _PAUSE
         told = False
-        if after is not None:
-            time.sleep(pause)
         while True:
             try:
                 answer = ask()

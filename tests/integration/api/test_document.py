@@ -16,6 +16,7 @@ from starlette.testclient import TestClient
 
 from pipelines.reports import Case, CaseState, Report
 from server.api.endpoints import ENDPOINTS
+from server.auth import Need
 from tests.builders import House
 from tests.integration.api.conftest import BASE
 
@@ -69,6 +70,11 @@ def test_every_route_is_in_the_document_and_no_other(app: Starlette, stranger: T
     assert routed - outside == set(described(stranger)["paths"])
     for endpoint in ENDPOINTS:
         assert endpoint.method.lower() in described(stranger)["paths"][endpoint.path]
+
+
+def test_only_what_is_got_is_for_those_who_may_only_read() -> None:
+    for endpoint in ENDPOINTS:
+        assert (endpoint.need is Need.READ) == (endpoint.method == "GET"), endpoint.name
 
 
 def test_no_model_of_parameters_is_left_among_the_bodies(stranger: TestClient) -> None:

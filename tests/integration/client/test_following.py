@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import signal
 import subprocess
+import threading
 from collections.abc import Iterator
 
 import pytest
@@ -16,6 +17,7 @@ from server.client.following import Follower
 from server.logs import LogWriter
 from server.store import runs
 from tests.builders import House
+from tests.doubles.base import wait_until
 from tests.integration.client.conftest import Person, read
 from tests.parts.answering import answer, answering
 from tests.parts.proxy import Proxy
@@ -174,6 +176,33 @@ def test_a_server_that_stays_away_is_given_up() -> None:
 
     assert len(said) == 1
     assert len(there.requests) > 1
+
+
+def test_a_step_that_is_silent_is_waited_for_without_a_word(
+    live: Live, wire: Proxy, url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("server.client.connection.READ_SECONDS", 0.5)
+    live.begin("test.unit")
+    live.print("test.unit", b"one")
+    said: list[str] = []
+
+    def asked() -> int:
+        return sum("follow=true" in request for request in wire.requests)
+
+    def go_on() -> None:
+        wait_until(lambda: asked() >= 3, "it asks anew", 30)
+        live.print("test.unit", b" and two")
+        live.end("test.unit")
+
+    going_on = threading.Thread(target=go_on)
+    going_on.start()
+    with Server(url, live.house.token()) as server:
+        follower = Follower(server, live.run, 1, tell=said.append, patience=1)
+        got = b"".join(follower.output("test.unit"))
+    going_on.join(30)
+
+    assert got == b"one and two"
+    assert said == []
 
 
 def test_the_next_step_is_followed_once_the_one_before_has_ended(
