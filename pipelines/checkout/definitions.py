@@ -10,7 +10,7 @@ from pipelines.checkout.repository import Tree
 from pipelines.definition.tree import MAX_BYTES
 from pipelines.parsing import FOLDER, SINGLE_FILE, is_pipeline_file
 from pipelines.recipes import Files, Sought
-from pipelines.recipes.looking import LISTING, MAX_READ, listed
+from pipelines.recipes.looking import LISTING, MAX_READ, Blob, batches, listed
 from pipelines.values import Value
 
 _MISNAMED = f"{SINGLE_FILE.removesuffix('.yml')}.yaml"
@@ -100,10 +100,10 @@ def look_in_tree(tree: Tree, asked: Sought) -> Files:
     Raises:
         CheckoutError, SourceError: git cannot read it.
     """
-    if not asked.paths:
-        return Files()
-    answer = tree.git.tell(*LISTING, tree.sha, "--", *sorted(asked.paths))
-    source, blobs = tree.source(), listed(answer)
+    source = tree.source()
+    blobs: dict[str, Blob] = {}
+    for paths in batches(asked.paths):
+        blobs |= listed(tree.git.tell(*LISTING, tree.sha, "--", *paths))
     texts = {
         path: (source.read(path) or b"").decode("utf-8", "replace")
         for path in asked.texts & blobs.keys()

@@ -20,6 +20,8 @@ MAX_LIST = 200
 """Words of one list of a template's parameters."""
 MAX_LINE = 4096
 """Characters of one text of a template's parameters."""
+MAX_PATH = 255
+"""Characters of a path that a template is told."""
 MAX_PORT = 65535
 MAX_ID = 2**31 - 2
 """The largest number of a user; more than any engine takes is a mistake."""
@@ -39,7 +41,7 @@ _NO_ROOT = "programs do not run as root here: a name like `app`, or a number abo
 
 def _fits(pattern: re.Pattern[str], what: str, hint: str) -> AfterValidator:
     def check(text: str) -> str:
-        if len(text) > MAX_LINE or pattern.fullmatch(text) is None:
+        if len(text) > MAX_PATH or pattern.fullmatch(text) is None:
             raise f.failed(_BAD, f"`{f.shown(text)}` is no {what}", hint)
         return text
 

@@ -9,7 +9,7 @@ from pydantic import ValidationError
 from pydantic_core import ErrorDetails, InitErrorDetails, PydanticCustomError
 
 from pipelines.definition import fields as f
-from pipelines.definition.recipes import Templates
+from pipelines.definition.recipes import Path, Templates
 from pipelines.values import Value
 
 TEMPLATES = "templates"
@@ -19,7 +19,7 @@ _DOCKERFILES = frozenset({"dockerfile", "target", "args"})
 
 
 class _Where(Value):
-    context: f.RepositoryPath = "."
+    context: Path = "."
 
 
 def read(value: Mapping[str, Any], context: Mapping[str, Any] | None) -> tuple[str, Value]:

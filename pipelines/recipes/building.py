@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pipelines.definition.models import Definition, Templated
 from pipelines.problems import DefinitionInvalidError, Problem
 from pipelines.recipes.catalogue import Catalogue
-from pipelines.recipes.looking import Files, Lock, beside, lock_of
+from pipelines.recipes.looking import MAX_BUILDS, Files, Lock, beside, lock_of, templated
 from pipelines.recipes.parameters import Kind
 from pipelines.recipes.rendering import (
     BuilderFeatures,
@@ -40,6 +40,11 @@ def render_builds(
     Raises:
         DefinitionInvalidError: One cannot be rendered for these files.
     """
+    count = len(templated(definition))
+    if count > MAX_BUILDS:
+        message = f"{count} builds of templates; one pipeline may have {MAX_BUILDS}"
+        hint = "split it into several files in `.lading/`"
+        raise DefinitionInvalidError([Problem(code="P083", message=message, hint=hint)])
     usual = features or BuilderFeatures()
     made: dict[str, Rendered] = {}
     problems: list[Problem] = []

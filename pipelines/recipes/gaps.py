@@ -7,6 +7,7 @@ put a stranger's text where it would be read as more than a text, even by mistak
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping
 
 import jinja2
@@ -22,7 +23,7 @@ def fill(text: str, names: Mapping[str, object]) -> str:
         ValueError: It is no template, or wants to fill a gap with what nobody has checked.
     """
     try:
-        return _environment().from_string(text).render(names)
+        return _compiled(text).render(names)
     except (jinja2.TemplateError, TypeError, OverflowError) as error:
         raise ValueError(f"Dockerfile.j2{_line(error)}: {error}") from error
 
@@ -37,6 +38,11 @@ def check(text: str) -> None:
         _environment().parse(text)
     except jinja2.TemplateSyntaxError as error:
         raise ValueError(f"Dockerfile.j2 line {error.lineno}: {error.message}") from error
+
+
+@functools.lru_cache(maxsize=64)
+def _compiled(text: str) -> jinja2.Template:
+    return _environment().from_string(text)
 
 
 def _line(error: Exception) -> str:

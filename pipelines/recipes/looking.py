@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import posixpath
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 
 from pipelines.definition.models import Definition, Templated
 from pipelines.recipes.catalogue import Catalogue
@@ -12,6 +12,12 @@ from pipelines.values import Value
 
 MAX_READ = 1024 * 1024
 """Bytes of a file whose text matters; a larger one is as if it were empty."""
+MAX_BUILDS = 100
+"""Builds of templates in one definition."""
+MAX_TEXTS = 200
+"""Files whose text is read of one commit; nobody has as many."""
+BATCH = 500
+"""Paths in one question to git: a command line has its bounds."""
 
 
 class Sought(Value):
@@ -49,10 +55,21 @@ def sought(definitions: Iterable[Definition | None], catalogue: Catalogue) -> So
     paths: set[str] = set()
     texts: set[str] = set()
     for definition in definitions:
-        for build in definition.build.values() if definition else ():
-            if isinstance(build, Templated):
-                _want(build, catalogue.template(build.template), paths, texts)
-    return Sought(paths=frozenset(paths), texts=frozenset(texts))
+        for build in templated(definition)[:MAX_BUILDS] if definition else ():
+            _want(build, catalogue.template(build.template), paths, texts)
+    return Sought(paths=frozenset(paths), texts=frozenset(sorted(texts)[:MAX_TEXTS]))
+
+
+def templated(definition: Definition) -> list[Templated]:
+    """The builds that name a template, in the file's order."""
+    return [build for build in definition.build.values() if isinstance(build, Templated)]
+
+
+def batches(paths: Iterable[str]) -> Iterator[list[str]]:
+    """Paths in order, as many at once as one command takes."""
+    ordered = sorted(paths)
+    for start in range(0, len(ordered), BATCH):
+        yield ordered[start : start + BATCH]
 
 
 def _want(build: Templated, template: Template, paths: set[str], texts: set[str]) -> None:

@@ -16,7 +16,7 @@ from typing import Any
 
 from pipelines.crashing import reach
 from pipelines.recipes import Files, Sought
-from pipelines.recipes.looking import LISTING, MAX_READ, listed
+from pipelines.recipes.looking import LISTING, MAX_READ, Blob, batches, listed
 from pipelines.values import Value
 from server.hosts.port import Remote
 from server.mirrors import asking, command, failures, folders, objects, spelling
@@ -286,8 +286,9 @@ class Mirrors:
         Raises:
             MirrorError: They cannot be read.
         """
-        listing = await self._told(git_dir, *LISTING, sha, "--", *sorted(asked.paths))
-        blobs = listed(listing)
+        blobs: dict[str, Blob] = {}
+        for paths in batches(asked.paths):
+            blobs |= listed(await self._told(git_dir, *LISTING, sha, "--", *paths))
         texts = {}
         for path in sorted(asked.texts & blobs.keys()):
             if blobs[path].size <= MAX_READ:

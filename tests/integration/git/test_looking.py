@@ -15,7 +15,8 @@ from tests.parts.git_server import Repository
 
 KEY = MirrorKey(host="Our Git", external_id="acme/web")
 ASKED = Sought(
-    paths=frozenset({"requirements.txt", "web/go.mod", "link", "folder", "nothing", "large.txt"}),
+    paths=frozenset({"requirements.txt", "web/go.mod", "link", "folder", "nothing", "large.txt"})
+    | {f"{number}/{'long' * 60}" for number in range(1200)},
     texts=frozenset({"requirements.txt", "large.txt", "nothing"}),
 )
 THERE = Files(

@@ -10,8 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipelines.images.dockerfile import base_images, instruction_lines
+from pipelines.parsing import parse
 from pipelines.problems import DefinitionInvalidError
-from pipelines.recipes import built_in
+from pipelines.recipes import Files, built_in, render_builds, sought
 from tests.unit.pipelines.rendering import (
     CACHED,
     CASES,
@@ -250,6 +251,17 @@ def test_what_the_commit_does_not_have_is_told(
     (problem,) = caught.value.problems
     assert (problem.code, problem.message) == ("P073", told)
     assert problem.hint
+
+
+def test_a_pipeline_of_endless_builds_is_refused_and_asks_for_little() -> None:
+    one: dict[str, object] = {"template": "python", "version": "3"}
+    text = json.dumps({"build": {f"b{n}": {**one, "context": f"{n}"} for n in range(900)}})
+    read = parse(text, ".lading.yml")
+    assert read.definition is not None
+    assert len(sought([read.definition], built_in()).paths) <= 3 * 100
+    with pytest.raises(DefinitionInvalidError, match="900 builds of templates"):
+        render_builds(read.definition, built_in(), Files())
+    assert problems({**one, "context": "c" * 256}) != []
 
 
 def test_a_lock_file_with_hashes_is_installed_with_hashes() -> None:
