@@ -14,6 +14,7 @@ import ssl
 import time
 from collections.abc import Mapping, Sequence
 from typing import Any
+from urllib.parse import urlsplit
 
 import requests
 import urllib3
@@ -78,6 +79,9 @@ class Transport:
     def __init__(self, *, insecure: bool, guard: Guard | None = None) -> None:
         self._session = requests.Session()
         self._session.verify = not insecure
+        # Looked up once for each place: requests would read the whole environment each time.
+        self._session.trust_env = False
+        self._proxies: dict[str, dict[str, str]] = {}
         self._session.mount("https://", _SystemTrust(insecure=insecure, guard=guard))
         if guard is not None:
             self._session.mount("http://", _Guarded(guard))
@@ -119,12 +123,19 @@ class Transport:
                 data=data,
                 timeout=(CONNECT_TIMEOUT, READ_TIMEOUT),
                 allow_redirects=False,
+                proxies=self._proxies_to(url),
                 stream=True,
                 auth=_as_it_is,
             ) as response:
                 return Answer(url, response.status_code, response.headers, _body(response, until))
         except (requests.RequestException, urllib3.exceptions.HTTPError, OSError) as error:
             raise SilenceError(_innermost(error)) from error
+
+    def _proxies_to(self, url: str) -> dict[str, str]:
+        place = urlsplit(url).netloc
+        if place not in self._proxies:
+            self._proxies[place] = requests.utils.get_environ_proxies(url)
+        return self._proxies[place]
 
 
 def _as_it_is(request: requests.PreparedRequest) -> requests.PreparedRequest:
