@@ -12,8 +12,8 @@ import contextlib
 import json
 import ssl
 import time
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any, Protocol
 from urllib.parse import urlsplit
 
 import requests
@@ -30,9 +30,6 @@ WHOLE_TIMEOUT = 60.0
 MAX_ANSWER = 4 * 2**20
 """Bytes; the specification wants registries to take manifests of that size."""
 _PIECE = 64 * 1024
-
-Parameters = Mapping[str, str | Sequence[str]]
-"""Of an address; one with several values stands several times."""
 
 
 class SilenceError(Exception):
@@ -68,6 +65,40 @@ class Answer:
         return json.loads(self.body)
 
 
+class Readable(Protocol):
+    """Where bytes come from."""
+
+    def read(self, size: int = ..., /) -> bytes:
+        """The next bytes, so many at most."""
+
+
+class Upload:
+    """Bytes on their way up, of a length that is known, read as they are sent.
+
+    Args:
+        file: Where they come from.
+        size: How many there are.
+        check: Is called for each piece, and raises where nobody wants it any more.
+    """
+
+    def __init__(self, file: Readable, size: int, check: Callable[[], None]) -> None:
+        self._file = file
+        self._size = size
+        self._check = check
+
+    def __len__(self) -> int:
+        return self._size
+
+    def __iter__(self) -> Iterator[bytes]:
+        while data := self.read(_PIECE):
+            yield data
+
+    def read(self, size: int = -1) -> bytes:
+        """The next bytes, more at once than is asked for: each piece is a call into the system."""
+        self._check()
+        return self._file.read(max(size, _PIECE))
+
+
 class Transport:
     """Connections to one registry and to where it sends us for tokens.
 
@@ -91,43 +122,62 @@ class Transport:
         self._session.close()
 
     def get(
-        self, url: str, headers: Mapping[str, str], parameters: Parameters | None = None
+        self, url: str, headers: Mapping[str, str], parameters: Mapping[str, str] | None = None
     ) -> Answer:
         """The answer to a GET, whatever its status.
 
         Raises:
             SilenceError: There is none.
         """
-        return self.request("GET", url, headers, parameters)
+        return self.send("GET", url, headers, parameters=parameters)
 
-    def request(
+    def send(
         self,
         method: str,
         url: str,
         headers: Mapping[str, str],
-        parameters: Parameters | None = None,
-        data: bytes | None = None,
+        *,
+        body: bytes | Upload | None = None,
+        parameters: Mapping[str, str] | Sequence[tuple[str, str]] | None = None,
     ) -> Answer:
-        """The answer to one request, whatever its status.
+        """The answer to a request, whatever its status.
 
         Raises:
             SilenceError: There is none.
         """
-        until = time.monotonic() + WHOLE_TIMEOUT
+        with self.opened(method, url, headers, body=body, parameters=parameters) as response:
+            until = time.monotonic() + WHOLE_TIMEOUT
+            return Answer(url, response.status_code, response.headers, _body(response, until))
+
+    @contextlib.contextmanager
+    def opened(
+        self,
+        method: str,
+        url: str,
+        headers: Mapping[str, str],
+        *,
+        body: bytes | Upload | None = None,
+        parameters: Mapping[str, str] | Sequence[tuple[str, str]] | None = None,
+    ) -> Iterator[requests.Response]:
+        """An answer of which nothing but the head has been read.
+
+        Raises:
+            SilenceError: There is none, or it ends while the block reads it.
+        """
         try:
             with self._session.request(
                 method,
                 url,
                 headers=headers,
                 params=parameters,
-                data=data,
+                data=body,
                 timeout=(CONNECT_TIMEOUT, READ_TIMEOUT),
                 allow_redirects=False,
                 proxies=self._proxies_to(url),
                 stream=True,
                 auth=_as_it_is,
             ) as response:
-                return Answer(url, response.status_code, response.headers, _body(response, until))
+                yield response
         except (requests.RequestException, urllib3.exceptions.HTTPError, OSError) as error:
             raise SilenceError(_innermost(error)) from error
 
