@@ -6,7 +6,7 @@ import contextlib
 from collections.abc import AsyncIterator
 
 from pipelines.images.session import ImageSession
-from pipelines.registries.blobs import BlobClient
+from pipelines.registries.client import RegistryClient
 from pipelines.registries.names import Repository
 from pipelines.registries.trust import is_insecure
 
@@ -14,7 +14,7 @@ from pipelines.registries.trust import is_insecure
 @contextlib.asynccontextmanager
 async def registry_client(
     session: ImageSession, repository: Repository
-) -> AsyncIterator[BlobClient]:
+) -> AsyncIterator[RegistryClient]:
     """A client until the block ends.
 
     Raises:
@@ -24,5 +24,5 @@ async def registry_client(
     _, login = session.login(str(repository))
     trusted = (await engine.call(engine.client.info)).get("RegistryConfig") or {}
     insecure = await session.ask(lambda: is_insecure(repository.api, trusted))
-    with contextlib.closing(BlobClient(repository, login=login, insecure=insecure)) as client:
+    with contextlib.closing(RegistryClient(repository, login=login, insecure=insecure)) as client:
         yield client

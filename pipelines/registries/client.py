@@ -5,12 +5,13 @@ https://github.com/opencontainers/distribution-spec/blob/main/spec.md
 
 from __future__ import annotations
 
+import contextlib
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
-from typing import NamedTuple
-from urllib.parse import quote, urljoin, urlsplit
+from types import MappingProxyType
+from urllib.parse import quote, urlencode, urljoin, urlsplit
 
 from pipelines.registries import challenges
 from pipelines.registries.guard import Guard
@@ -19,26 +20,20 @@ from pipelines.registries.logins import Login
 from pipelines.registries.manifests import ACCEPTED, Manifest, read_manifest
 from pipelines.registries.names import Repository
 from pipelines.registries.refusals import Refusal, RegistryError, refused
-from pipelines.registries.transport import Answer, Parameters, SilenceError, Transport, Upload
+from pipelines.registries.transport import Answer, Readable, SilenceError, Transport, Upload
 
-_BASIC = {"WWW-Authenticate": "Basic"}
 _OK, _UNAUTHORIZED, _FORBIDDEN, _NOT_FOUND, _TOO_MANY, _FAULTS = 200, 401, 403, 404, 429, 500
+_CREATED, _ACCEPTED = 201, 202
+_REDIRECTS = frozenset({301, 302, 303, 307, 308})
+_MOST_REDIRECTS = 3
 PULL, PUSH, DELETE = "pull", "pull,push", "delete"
-"""What a question needs permission for."""
-
-
-class _Question(NamedTuple):
-    method: str
-    url: str
-    headers: dict[str, str]
-    parameters: Parameters | None
-    data: bytes | None
-    key: str
-    what: str
+"""What a question, and what a change, needs permission for."""
+_BASIC = {"WWW-Authenticate": "Basic"}
+_BYTES = "application/octet-stream"
 
 
 class RegistryClient:
-    """One repository of one registry, with our login. Several threads may use it at once.
+    """One repository of one registry, with our login. Several threads may ask at once.
 
     Args:
         repository: What it is about.
@@ -64,12 +59,14 @@ class RegistryClient:
         self._renew = renew
         self._lock = threading.Lock()
         self._base: str | None = None
-        self._purpose = ""
-        """What all is for, for people: "push of ghcr.io/acme/web:1"; empty: each says its own."""
-        self._challenged: Answer | None = None
-        """The 401 that the first question was answered with."""
+        self._greeting: Answer | None = None
         self._authorizations: dict[str, str] = {}
         """By action."""
+        self._what = ""
+        self._also: set[str] = set()
+        """What else a token must be good for."""
+        self._places: list[str] = []
+        """Uploads that were opened and not begun."""
         self.limit: RateLimit | None = None
         """What the registry told last of how often it may be asked."""
 
@@ -88,17 +85,16 @@ class RegistryClient:
         Raises:
             RegistryError: Nowhere.
         """
-        what = self._purpose or f"look-up of {self._repository}"
+        what = self._what or f"look-up of {self._repository}"
         schemes = ("https", "http") if self._insecure else ("https",)
         for scheme in schemes:
             base = f"{scheme}://{self._repository.api}/v2/"
             try:
-                answer = self._transport.get(base, {})
+                self._greeting = self._transport.get(base, {})
             except SilenceError as error:
                 if scheme == schemes[-1]:
                     raise self.error(what, Refusal.UNAVAILABLE, str(error)) from error
             else:
-                self._challenged = answer if answer.status == _UNAUTHORIZED else None
                 return base
         raise AssertionError("the last scheme answers or raises")
 
@@ -108,18 +104,165 @@ class RegistryClient:
         Raises:
             RegistryError: It cannot be reached, or does not say.
         """
-        what = f"look-up of {self._repository}:{tag}"
-        answer = self._get(f"manifests/{quote(tag, safe=':')}", what)
+        found = self.manifest(tag)
+        return None if found is None else read_manifest(*found)
+
+    def manifest(self, name: str) -> tuple[bytes, str] | None:
+        """The very bytes of a manifest, by tag or digest, and their media type; None: none.
+
+        Raises:
+            RegistryError: It cannot be reached, does not say, or says something else.
+        """
+        sign = "@" if ":" in name else ":"
+        what = self._what or f"look-up of {self._repository}{sign}{name}"
+        accepted = {"Accept": ", ".join(ACCEPTED)}
+        answer = self.ask("GET", f"manifests/{quote(name, safe=':')}", what, headers=accepted)
         if answer.status == _NOT_FOUND:
             return None
         if answer.status != _OK:
             raise self.refusal(what, answer)
-        manifest = read_manifest(answer.body, answer.headers.get("Content-Type", ""))
+        digest = read_manifest(answer.body, "").digest
         told = answer.headers.get("Docker-Content-Digest", "")
-        if told.startswith("sha256:") and told != manifest.digest:
-            message = f"the bytes of {manifest.digest} as {told}: something between changes them"
+        for expected in (told, name):
+            if expected.startswith("sha256:") and expected != digest:
+                message = f"the bytes of {digest} as {expected}: something between changes them"
+                raise self.error(what, Refusal.OTHER, message)
+        return answer.body, answer.headers.get("Content-Type", "")
+
+    def put_manifest(self, tag: str, body: bytes, media_type: str) -> None:
+        """Put a manifest under a tag. What it names must be there.
+
+        Raises:
+            RegistryError: It was refused, or the registry keeps other bytes.
+        """
+        what = self._what or f"push of {self._repository}:{tag}"
+        path, kind = f"manifests/{quote(tag, safe=':')}", {"Content-Type": media_type}
+        answer = self.ask("PUT", path, what, action=PUSH, headers=kind, body=body)
+        if answer.status not in (_OK, _CREATED):
+            raise self.refusal(what, answer)
+        told, ours = answer.headers.get("Docker-Content-Digest"), read_manifest(body, "").digest
+        if told is not None and told != ours:
+            message = f"it keeps {told} in place of {ours}: something between changes bytes"
             raise self.error(what, Refusal.OTHER, message)
-        return manifest
+
+    def has_blob(self, digest: str) -> bool:
+        """Whether the repository has a blob.
+
+        Raises:
+            RegistryError: It cannot be reached, or does not say.
+        """
+        what = self._what or f"look-up of {self._repository}@{digest}"
+        answer = self.ask("HEAD", f"blobs/{quote(digest, safe=':')}", what, action=PUSH)
+        if answer.status == _NOT_FOUND:
+            return False
+        if answer.status == _OK or answer.status in _REDIRECTS:
+            return True
+        raise self.refusal(what, answer)
+
+    def doing(self, what: str) -> None:
+        """Say what all is for, as errors tell it: `push of ghcr.io/acme/web:1`."""
+        self._what = what
+
+    def takes_from(self, other: Repository) -> None:
+        """Say that blobs may be taken over from another repository of this registry."""
+        scope = f"repository:{other.path}:{PULL}"
+        if scope not in self._also:
+            self._also.add(scope)
+            self._authorizations.clear()  # tokens that know nothing of it
+
+    def mount_blob(self, digest: str, other: Repository) -> bool:
+        """Take a blob over from another repository of this registry; False: it must be sent.
+
+        Raises:
+            RegistryError: The registry cannot be reached, or nothing may be pushed.
+        """
+        what = self._what or f"push to {self._repository}"
+        asked = {"mount": digest, "from": other.path}
+        path = f"blobs/uploads/?{urlencode(asked)}"
+        answer = self.ask("POST", path, what, action=PUSH)
+        if answer.status == _CREATED:
+            return True
+        if answer.status != _ACCEPTED:
+            raise self.refusal(what, answer)
+        self._places.append(self._location(what, answer))
+        return False
+
+    def put_blob(self, digest: str, size: int, file: Readable, check: Callable[[], None]) -> None:
+        """Send a blob.
+
+        Args:
+            digest: Of what comes.
+            size: Bytes of it.
+            file: Is read as the bytes are sent.
+            check: Is called for each piece; what it raises ends the upload.
+
+        Raises:
+            RegistryError: It was refused, or broke off.
+        """
+        what = self._what or f"push to {self._repository}"
+        # A mount that the registry did not make has opened an upload already.
+        place = self._places.pop() if self._places else self._place(what)
+        sign = "&" if urlsplit(place).query else "?"
+        url = f"{place}{sign}{urlencode({'digest': digest})}"
+        headers = {"Content-Type": _BYTES, "Content-Length": str(size)}
+        if self._is_ours(url):
+            headers |= self._known(PUSH)
+        answer = self._request(what, url, headers, method="PUT", body=Upload(file, size, check))
+        if answer.status != _CREATED:
+            raise self.refusal(what, answer)
+
+    @contextlib.contextmanager
+    def blob(self, digest: str) -> Iterator[Readable]:
+        """A blob's bytes as they come; whoever takes them must see that they are those.
+
+        Registries send us to where their bytes lie. Our login does not go there.
+
+        Raises:
+            RegistryError: There is none, or it broke off.
+        """
+        what = self._what or f"pull of {self._repository}@{digest}"
+        head = self.ask("HEAD", f"blobs/{quote(digest, safe=':')}", what)
+        if head.status == _NOT_FOUND:
+            raise self.error(what, Refusal.NOT_FOUND, head.reason)
+        if head.status != _OK and head.status not in _REDIRECTS:
+            raise self.refusal(what, head)
+        url = f"{self._base}{self._repository.path}/blobs/{quote(digest, safe=':')}"
+        with contextlib.ExitStack() as held:
+            try:
+                for _ in range(_MOST_REDIRECTS + 1):
+                    headers = self._known(PULL) if self._is_ours(url) else {}
+                    response = held.enter_context(self._transport.opened("GET", url, headers))
+                    if response.status_code not in _REDIRECTS:
+                        break
+                    url = self._elsewhere(what, url, response.headers.get("Location", ""))
+                if response.status_code != _OK:
+                    raise self.error(what, Refusal.OTHER, f"HTTP {response.status_code}")
+                response.raw.decode_content = False
+                yield response.raw
+            except SilenceError as error:
+                raise self.error(what, Refusal.UNAVAILABLE, str(error)) from error
+
+    def _elsewhere(self, what: str, asked: str, location: str) -> str:
+        url = urljoin(asked, location)
+        safe = urlsplit(url).scheme == "https" or urlsplit(asked).scheme == "http"
+        if not location or urlsplit(url).scheme not in ("http", "https") or not safe:
+            raise self.error(what, Refusal.OTHER, f"sends us to {location!r}, where we do not go")
+        return url
+
+    def _is_ours(self, url: str) -> bool:
+        """Whether it is the registry itself, which alone gets our login."""
+        there, here = urlsplit(url), urlsplit(self._base or "")
+        return (there.scheme, there.netloc) == (here.scheme, here.netloc)
+
+    def _place(self, what: str) -> str:
+        """Where a new upload goes."""
+        answer = self.ask("POST", "blobs/uploads/", what, action=PUSH)
+        if answer.status != _ACCEPTED:
+            raise self.refusal(what, answer)
+        return self._location(what, answer)
+
+    def _location(self, what: str, answer: Answer) -> str:
+        return self._elsewhere(what, answer.url, answer.headers.get("Location", ""))
 
     def ask(
         self,
@@ -128,10 +271,8 @@ class RegistryClient:
         what: str,
         *,
         action: str = PULL,
-        headers: Mapping[str, str] | None = None,
-        parameters: Parameters | None = None,
-        data: bytes | None = None,
-        also: str = "",
+        headers: Mapping[str, str] = MappingProxyType({}),
+        body: bytes | None = None,
     ) -> Answer:
         """The answer, after the registry has seen whatever it wants to see first.
 
@@ -142,45 +283,33 @@ class RegistryClient:
             what: For people: "look-up of ghcr.io/acme/web:1".
             action: What it needs permission for: `PULL`, `PUSH` or `DELETE`.
             headers: Besides the login.
-            parameters: Of the address.
-            data: The body.
-            also: Paths of other repositories that must be readable, too, with blanks between.
+            body: What is sent along.
 
         Raises:
             RegistryError: It cannot be reached, or refuses to say who may ask.
         """
-        key = f"{action} {also}".strip()
         with self._lock:
             # Of several that ask at once as the first, one finds out how.
             if self._base is None:
                 self._base = self.ping()
-            if key not in self._authorizations and self._challenged and self._login:
-                self._authorize(what, self._challenged, key)
+            if action not in self._authorizations:
+                self._show_login(what, action)
         url = self._address(what, path)
-        question = _Question(method, url, dict(headers or {}), parameters, data, key, what)
-        answer = self._once(question)
+
+        def once() -> Answer:
+            known = {**headers, **self._known(action)}
+            return self._request(what, url, known, method=method, body=body)
+
+        answer = once()
         if answer.status == _UNAUTHORIZED:
             # None was sent yet, or a token that is too old.
-            self._authorize(what, answer, key)
-            answer = self._once(question)
+            self._authorizations[action] = self._authorization(what, answer, action)
+            answer = once()
         if answer.status in (_UNAUTHORIZED, _FORBIDDEN) and self._renewed():
-            self._authorize(what, answer if answer.status == _UNAUTHORIZED else self._first(), key)
-            answer = self._once(question)
+            asking = answer if answer.status == _UNAUTHORIZED else self._first()
+            self._authorizations[action] = self._authorization(what, asking, action)
+            answer = once()
         return answer
-
-    def _once(self, question: _Question) -> Answer:
-        known = self._authorizations.get(question.key)
-        headers = (
-            question.headers if known is None else {**question.headers, "Authorization": known}
-        )
-        return self._request(
-            question.what,
-            question.url,
-            headers,
-            question.parameters,
-            method=question.method,
-            data=question.data,
-        )
 
     def _address(self, what: str, path: str) -> str:
         base = self._base or ""
@@ -195,7 +324,9 @@ class RegistryClient:
 
     def _first(self) -> Answer:
         """The challenge of a registry that refuses with a 403 what it knows too well."""
-        return self._challenged or Answer(self._base or "", _UNAUTHORIZED, _BASIC, b"")
+        if self._greeting is not None and self._greeting.status == _UNAUTHORIZED:
+            return self._greeting
+        return Answer(self._base or "", _UNAUTHORIZED, _BASIC, b"")
 
     def _renewed(self) -> bool:
         login = None if self._renew is None else self._renew()
@@ -205,12 +336,15 @@ class RegistryClient:
         self._authorizations.clear()
         return True
 
-    def _get(self, path: str, what: str) -> Answer:
-        return self.ask("GET", path, what, headers={"Accept": ", ".join(ACCEPTED)})
+    def _show_login(self, what: str, action: str) -> None:
+        """Get ready what the registry's greeting asks for, in place of being refused first."""
+        greeting = self._greeting
+        if greeting is not None and greeting.status == _UNAUTHORIZED and self._login is not None:
+            self._authorizations[action] = self._authorization(what, greeting, action)
 
-    def _authorize(self, what: str, answer: Answer, key: str) -> str:
-        self._authorizations[key] = self._authorization(what, answer, key)
-        return self._authorizations[key]
+    def _known(self, action: str) -> dict[str, str]:
+        known = self._authorizations.get(action)
+        return {} if known is None else {"Authorization": known}
 
     def _authorization(self, what: str, answer: Answer, action: str) -> str:
         """What the challenge of a 401 asks for."""
@@ -226,14 +360,12 @@ class RegistryClient:
         if not challenges.may_have_the_login(challenge.realm, asked=asked):
             message = f"ask {place} for a token: but no login goes there from {asked}"
             raise self.error(what, Refusal.OTHER, message)
-        action, *also = action.split(" ")
-        scopes = [f"repository:{self._repository.path}:{action}"]
-        scopes += [f"repository:{path}:{PULL}" for path in also]
-        parameters: dict[str, str | Sequence[str]] = {"scope": scopes}
+        scopes = [f"repository:{self._repository.path}:{action}", *sorted(self._also)]
+        parameters = [("scope", scope) for scope in scopes]
         if challenge.service is not None:
-            parameters["service"] = challenge.service
+            parameters.append(("service", challenge.service))
         headers = {} if self._login is None else {"Authorization": challenges.basic(self._login)}
-        answer = self._request(what, challenge.realm, headers, parameters)
+        answer = self._request(what, challenge.realm, headers, parameters=parameters)
         if answer.status != _OK:
             raise self.refusal(what, answer)
         token = challenges.read_token(answer.body)
@@ -246,13 +378,13 @@ class RegistryClient:
         what: str,
         url: str,
         headers: Mapping[str, str],
-        parameters: Parameters | None = None,
         *,
         method: str = "GET",
-        data: bytes | Upload | None = None,
+        parameters: Sequence[tuple[str, str]] | None = None,
+        body: bytes | Upload | None = None,
     ) -> Answer:
         try:
-            answer = self._transport.request(method, url, headers, parameters, data)
+            answer = self._transport.send(method, url, headers, body=body, parameters=parameters)
         except SilenceError as error:
             raise self.error(what, Refusal.UNAVAILABLE, str(error)) from error
         self.limit = read_limit(answer.headers) or self.limit

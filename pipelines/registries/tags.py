@@ -6,15 +6,14 @@ https://github.com/opencontainers/distribution-spec/blob/main/spec.md
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import re
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from urllib.parse import quote, urlsplit
+from urllib.parse import quote, urlencode, urlsplit
 
 from pipelines.registries.client import DELETE, PUSH, RegistryClient
 from pipelines.registries.contents import DIGEST, Part, PartKind, UnreadableError, read_parts
-from pipelines.registries.manifests import ACCEPTED
+from pipelines.registries.manifests import ACCEPTED, read_manifest
 from pipelines.registries.refusals import Refusal, RegistryError
 from pipelines.registries.transport import Answer
 from pipelines.values import Value
@@ -62,10 +61,9 @@ def tags(client: RegistryClient) -> list[str]:
     """
     what = f"list of the tags of {client.repository}"
     found: dict[str, None] = {}
-    path = "tags/list"
-    parameters: dict[str, str] | None = {"n": str(PAGE)}
+    path = f"tags/list?n={PAGE}"
     for _ in range(PAGES):
-        answer = client.ask("GET", path, what, parameters=parameters)
+        answer = client.ask("GET", path, what)
         if answer.status == _NOT_FOUND:
             return list(found)
         if answer.status != _OK:
@@ -74,7 +72,7 @@ def tags(client: RegistryClient) -> list[str]:
         following = _NEXT.search(answer.headers.get("Link", ""))
         if following is None:
             return list(found)
-        path, parameters = _within(answer.url, following[1]), None
+        path = _within(answer.url, following[1])
     raise client.error(what, Refusal.OTHER, f"it has more than {PAGES} pages of tags")
 
 
@@ -99,20 +97,15 @@ def fetch(client: RegistryClient, reference: str) -> Fetched | None:
     Raises:
         RegistryError: It cannot be had, or its bytes are not those of the digest.
     """
-    what = f"look-up of {_named(client, reference)}"
-    headers = {"Accept": ", ".join(ACCEPTED)}
-    answer = client.ask("GET", _manifest(reference), what, headers=headers)
-    if answer.status == _NOT_FOUND:
+    found = client.manifest(reference)
+    if found is None:
         return None
-    if answer.status != _OK:
-        raise client.refusal(what, answer)
-    digest = f"sha256:{hashlib.sha256(answer.body).hexdigest()}"
-    told = reference if DIGEST.fullmatch(reference) else _told(answer)
-    if told is not None and told != digest:
-        message = f"the bytes of {digest} as {told}: something between changes them"
-        raise client.error(what, Refusal.OTHER, message)
-    kind = answer.headers.get("Content-Type", ACCEPTED[1]).partition(";")[0].strip()
-    return Fetched(body=answer.body, media_type=kind, digest=digest)
+    body, kind = found
+    return Fetched(
+        body=body,
+        media_type=kind.partition(";")[0].strip() or ACCEPTED[1],
+        digest=read_manifest(body, kind).digest,
+    )
 
 
 def digest_of(client: RegistryClient, reference: str) -> str | None:
@@ -144,7 +137,7 @@ def put(client: RegistryClient, fetched: Fetched, tag: str) -> None:
     what = f"move of {_named(client, tag)}"
     headers = {"Content-Type": fetched.media_type}
     answer = client.ask(
-        "PUT", _manifest(tag), what, action=PUSH, headers=headers, data=fetched.body
+        "PUT", _manifest(tag), what, action=PUSH, headers=headers, body=fetched.body
     )
     if answer.status not in (_OK, _CREATED):
         raise client.refusal(what, answer)
@@ -225,6 +218,7 @@ def copy(source: RegistryClient, target: RegistryClient, digest: str, tag: str) 
         RegistryError: It is not there, or the registry does not hand blobs on (mount), or the tag
             is one that is written once and leads to something else.
     """
+    target.takes_from(source.repository)
     fetched = fetch(source, digest)
     what = f"copy of {_named(source, digest)} to {target.repository}"
     if is_write_once(tag) and digest_of(target, tag) not in (None, digest):
@@ -251,14 +245,8 @@ def _copy_below(
 
 
 def _mount(source: RegistryClient, target: RegistryClient, part: Part, what: str) -> None:
-    answer = target.ask(
-        "POST",
-        "blobs/uploads/",
-        what,
-        action=PUSH,
-        parameters={"mount": part.digest, "from": source.repository.path},
-        also=source.repository.path,
-    )
+    asked = urlencode({"mount": part.digest, "from": source.repository.path})
+    answer = target.ask("POST", f"blobs/uploads/?{asked}", what, action=PUSH)
     if answer.status == _CREATED:
         return
     if answer.status != _ACCEPTED:

@@ -14,6 +14,7 @@ import ssl
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Protocol
+from urllib.parse import urlsplit
 
 import requests
 import urllib3
@@ -29,9 +30,6 @@ WHOLE_TIMEOUT = 60.0
 MAX_ANSWER = 4 * 2**20
 """Bytes; the specification wants registries to take manifests of that size."""
 _PIECE = 64 * 1024
-
-Parameters = Mapping[str, str | Sequence[str]]
-"""Of an address; one with several values stands several times."""
 
 
 class SilenceError(Exception):
@@ -112,6 +110,9 @@ class Transport:
     def __init__(self, *, insecure: bool, guard: Guard | None = None) -> None:
         self._session = requests.Session()
         self._session.verify = not insecure
+        # Looked up once for each place: requests would read the whole environment each time.
+        self._session.trust_env = False
+        self._proxies: dict[str, dict[str, str]] = {}
         self._session.mount("https://", _SystemTrust(insecure=insecure, guard=guard))
         if guard is not None:
             self._session.mount("http://", _Guarded(guard))
@@ -121,29 +122,30 @@ class Transport:
         self._session.close()
 
     def get(
-        self, url: str, headers: Mapping[str, str], parameters: Parameters | None = None
+        self, url: str, headers: Mapping[str, str], parameters: Mapping[str, str] | None = None
     ) -> Answer:
         """The answer to a GET, whatever its status.
 
         Raises:
             SilenceError: There is none.
         """
-        return self.request("GET", url, headers, parameters)
+        return self.send("GET", url, headers, parameters=parameters)
 
-    def request(
+    def send(
         self,
         method: str,
         url: str,
         headers: Mapping[str, str],
-        parameters: Parameters | None = None,
-        data: bytes | Upload | None = None,
+        *,
+        body: bytes | Upload | None = None,
+        parameters: Mapping[str, str] | Sequence[tuple[str, str]] | None = None,
     ) -> Answer:
-        """The answer to one request, whatever its status.
+        """The answer to a request, whatever its status.
 
         Raises:
             SilenceError: There is none.
         """
-        with self.opened(method, url, headers, parameters, data) as response:
+        with self.opened(method, url, headers, body=body, parameters=parameters) as response:
             until = time.monotonic() + WHOLE_TIMEOUT
             return Answer(url, response.status_code, response.headers, _body(response, until))
 
@@ -153,8 +155,9 @@ class Transport:
         method: str,
         url: str,
         headers: Mapping[str, str],
-        parameters: Parameters | None = None,
-        data: bytes | Upload | None = None,
+        *,
+        body: bytes | Upload | None = None,
+        parameters: Mapping[str, str] | Sequence[tuple[str, str]] | None = None,
     ) -> Iterator[requests.Response]:
         """An answer of which nothing but the head has been read.
 
@@ -167,15 +170,22 @@ class Transport:
                 url,
                 headers=headers,
                 params=parameters,
-                data=data,
+                data=body,
                 timeout=(CONNECT_TIMEOUT, READ_TIMEOUT),
                 allow_redirects=False,
+                proxies=self._proxies_to(url),
                 stream=True,
                 auth=_as_it_is,
             ) as response:
                 yield response
         except (requests.RequestException, urllib3.exceptions.HTTPError, OSError) as error:
             raise SilenceError(_innermost(error)) from error
+
+    def _proxies_to(self, url: str) -> dict[str, str]:
+        place = urlsplit(url).netloc
+        if place not in self._proxies:
+            self._proxies[place] = requests.utils.get_environ_proxies(url)
+        return self._proxies[place]
 
 
 def _as_it_is(request: requests.PreparedRequest) -> requests.PreparedRequest:

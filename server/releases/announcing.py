@@ -111,7 +111,7 @@ def _post(url: str, headers: Mapping[str, str], body: bytes) -> str | None:
     """Why it was not taken; None: it was. Blocking."""
     with closing(Transport(insecure=False)) as transport:
         try:
-            answer = transport.request("POST", url, headers, data=body)
+            answer = transport.send("POST", url, headers, body=body)
         except SilenceError as error:
             return str(error)
     return None if answer.status in _TAKEN else answer.reason

@@ -18,7 +18,7 @@ from pipelines.images.registry import registry_client
 from pipelines.images.retries import again
 from pipelines.images.session import ImageSession
 from pipelines.locks import Base
-from pipelines.registries.blobs import BlobClient
+from pipelines.registries.client import RegistryClient
 from pipelines.registries.names import Repository
 from pipelines.registries.refusals import RegistryError
 from pipelines.values import Value
@@ -110,7 +110,7 @@ async def base_layers(
 
 
 def _ask(
-    client: BlobClient, digest: str, diff_ids: Sequence[str], platform: str
+    client: RegistryClient, digest: str, diff_ids: Sequence[str], platform: str
 ) -> tuple[Layer, ...] | None:
     """Read a base's manifest and configuration; None where they are not of those layers."""
     with contextlib.suppress(ValueError, KeyError, TypeError, AttributeError, RecursionError):
@@ -135,7 +135,7 @@ def _ask(
     return None
 
 
-def _manifest(client: BlobClient, digest: str, platform: str) -> dict[str, Any] | None:
+def _manifest(client: RegistryClient, digest: str, platform: str) -> dict[str, Any] | None:
     found = client.manifest(digest)
     told: dict[str, Any] = {} if found is None else json.loads(found[0])
     if "manifests" not in told:

@@ -20,7 +20,7 @@ from pipelines.images.session import ImageSession
 from pipelines.locks import Base, Exact
 from pipelines.plan import PushWork
 from pipelines.progress import Pushed
-from pipelines.registries.blobs import BlobClient
+from pipelines.registries.client import RegistryClient
 from pipelines.registries.names import Repository
 
 
@@ -108,7 +108,7 @@ class _Errand:
         self,
         session: ImageSession,
         shelf: Shelf,
-        client: BlobClient,
+        client: RegistryClient,
         *,
         image: Image,
         made: Made,

@@ -32,7 +32,7 @@ from pipelines.images.registry import registry_client
 from pipelines.images.session import ImageSession
 from pipelines.locks import Base, Exact, Level, Lock
 from pipelines.plan import BuildWork
-from pipelines.registries.blobs import BlobClient
+from pipelines.registries.client import RegistryClient
 from pipelines.registries.names import Repository
 from pipelines.source import Source
 from pipelines.values import Value
@@ -186,7 +186,7 @@ async def _differences(
 
 
 def _compared(
-    client: BlobClient, shelf: Shelf, version: Exact, made: Made
+    client: RegistryClient, shelf: Shelf, version: Exact, made: Made
 ) -> tuple[Difference, ...]:
     found = client.manifest(version.digest)
     if found is None:
@@ -210,7 +210,7 @@ def _compared(
 
 
 def _theirs(
-    client: BlobClient, shelf: Shelf, stack: contextlib.ExitStack, layer: dict[str, Any]
+    client: RegistryClient, shelf: Shelf, stack: contextlib.ExitStack, layer: dict[str, Any]
 ) -> IO[bytes]:
     """A layer of the registry's as a tar."""
     packed, file = (stack.enter_context(shelf.scratch()) for _ in range(2))

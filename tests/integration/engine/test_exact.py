@@ -22,7 +22,7 @@ from pipelines.images.session import ImageSession
 from pipelines.locks import Exact, Level
 from pipelines.plan import BuildWork
 from pipelines.progress import Outcome, State
-from pipelines.registries.blobs import BlobClient
+from pipelines.registries.client import RegistryClient
 from pipelines.registries.names import Repository
 from pipelines.source import GitSource
 from pipelines.testing import MemoryOutput, build_step, plan_of, push_step
@@ -104,9 +104,9 @@ def pushed(bench: Bench, repository: str, *tags: str, work: BuildWork | None = N
 
 
 @contextlib.contextmanager
-def client(bench: Bench, repository: str) -> Iterator[BlobClient]:
+def client(bench: Bench, repository: str) -> Iterator[RegistryClient]:
     name = Repository.parse(repository)
-    own = BlobClient(name, login=bench.logins[name.host], insecure=True)
+    own = RegistryClient(name, login=bench.logins[name.host], insecure=True)
     with contextlib.closing(own):
         yield own
 

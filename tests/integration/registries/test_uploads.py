@@ -14,7 +14,7 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 
-from pipelines.registries.blobs import BlobClient
+from pipelines.registries.client import RegistryClient
 from pipelines.registries.logins import Login
 from pipelines.registries.names import Repository
 from pipelines.registries.refusals import Refusal, RegistryError
@@ -56,17 +56,17 @@ def way(tmp_path: Path) -> Iterator[Proxy]:
 
 
 @pytest.fixture
-def client(way: Proxy) -> Iterator[BlobClient]:
-    made = BlobClient(Repository(host=way.address, path="acme/web"), login=ADA, insecure=True)
+def client(way: Proxy) -> Iterator[RegistryClient]:
+    made = RegistryClient(Repository(host=way.address, path="acme/web"), login=ADA, insecure=True)
     yield made
     made.close()
 
 
-def send(client: BlobClient) -> None:
+def send(client: RegistryClient) -> None:
     client.put_blob(DIGEST, len(DATA), io.BytesIO(DATA), lambda: None)
 
 
-def test_a_blob_that_was_sent_is_there_and_comes_back(client: BlobClient) -> None:
+def test_a_blob_that_was_sent_is_there_and_comes_back(client: RegistryClient) -> None:
     assert not client.has_blob(DIGEST)
     send(client)
     assert client.has_blob(DIGEST)
@@ -74,13 +74,13 @@ def test_a_blob_that_was_sent_is_there_and_comes_back(client: BlobClient) -> Non
         assert file.read(len(DATA) + 1) == DATA
 
 
-def test_bytes_that_are_not_those_of_the_digest_are_not_taken(client: BlobClient) -> None:
+def test_bytes_that_are_not_those_of_the_digest_are_not_taken(client: RegistryClient) -> None:
     with pytest.raises(RegistryError, match="DIGEST_INVALID"):
         client.put_blob(DIGEST, 5, io.BytesIO(b"other"), lambda: None)
     assert not client.has_blob(DIGEST)
 
 
-def test_a_manifest_is_kept_as_it_was_sent_and_told_by_its_digest(client: BlobClient) -> None:
+def test_a_manifest_is_kept_as_it_was_sent_and_told_by_its_digest(client: RegistryClient) -> None:
     send(client)
     client.put_manifest("1", EMPTY, OCI)
     assert client.manifest("1") == (EMPTY, OCI)
@@ -88,18 +88,18 @@ def test_a_manifest_is_kept_as_it_was_sent_and_told_by_its_digest(client: BlobCl
     assert client.manifest(digest) == (EMPTY, OCI)
 
 
-def test_a_manifest_of_what_is_not_there_is_refused(client: BlobClient) -> None:
+def test_a_manifest_of_what_is_not_there_is_refused(client: RegistryClient) -> None:
     with pytest.raises(RegistryError, match="BLOB_UNKNOWN") as raised:
         client.put_manifest("1", EMPTY, OCI)
     assert raised.value.refusal is Refusal.OTHER
 
 
 def test_a_blob_is_taken_over_from_another_repository_without_its_bytes(
-    client: BlobClient, way: Proxy
+    client: RegistryClient, way: Proxy
 ) -> None:
     send(client)
     way.requests.clear()
-    other = BlobClient(Repository(host=way.address, path="acme/api"), login=ADA, insecure=True)
+    other = RegistryClient(Repository(host=way.address, path="acme/api"), login=ADA, insecure=True)
     try:
         assert other.mount_blob(DIGEST, Repository(host=way.address, path="acme/web"))
         assert other.has_blob(DIGEST)
@@ -109,7 +109,7 @@ def test_a_blob_is_taken_over_from_another_repository_without_its_bytes(
 
 
 def test_a_blob_that_cannot_be_taken_over_is_sent_on_the_upload_that_was_opened(
-    client: BlobClient, way: Proxy
+    client: RegistryClient, way: Proxy
 ) -> None:
     assert not client.mount_blob(DIGEST, Repository(host=way.address, path="acme/none"))
     send(client)
@@ -118,7 +118,7 @@ def test_a_blob_that_cannot_be_taken_over_is_sent_on_the_upload_that_was_opened(
 
 
 def test_an_upload_that_nobody_wants_any_more_ends_at_the_next_piece(
-    client: BlobClient,
+    client: RegistryClient,
 ) -> None:
     class StoppedError(Exception):
         pass
@@ -137,7 +137,7 @@ def test_an_upload_that_nobody_wants_any_more_ends_at_the_next_piece(
     assert not client.has_blob(DIGEST)
 
 
-def test_a_login_does_not_go_along_to_where_a_blob_lies(client: BlobClient, way: Proxy) -> None:
+def test_a_login_does_not_go_along_to_where_a_blob_lies(client: RegistryClient, way: Proxy) -> None:
     send(client)
     other = Elsewhere()
     with serve(other.app) as store:
@@ -149,7 +149,7 @@ def test_a_login_does_not_go_along_to_where_a_blob_lies(client: BlobClient, way:
 
 
 def test_a_login_does_not_go_along_to_where_an_upload_is_sent(
-    client: BlobClient, way: Proxy
+    client: RegistryClient, way: Proxy
 ) -> None:
     client.has_blob(DIGEST)
     other = Elsewhere()
@@ -169,7 +169,7 @@ def test_a_token_for_a_push_is_for_that_repository_and_the_one_that_is_taken_fro
         running_registry(tmp_path, auth=realm.settings(url)) as registry,
     ):
         name = Repository(host=registry.address, path="acme/web")
-        own = BlobClient(name, login=ADA, insecure=True)
+        own = RegistryClient(name, login=ADA, insecure=True)
         own.takes_from(Repository(host=registry.address, path="base/python"))
         try:
             send(own)
