@@ -217,6 +217,7 @@ class _Clients:
         info = self.calls.info()
         self.log_driver = _log_driver(info)
         self.data_root = str(info.get("DockerRootDir") or "")
+        self.trusted: Mapping[str, Any] = info.get("RegistryConfig") or {}
         # The id is the machine's where several engines share its /etc/docker.
         self.identity = f"{info.get('ID') or ''} {self.data_root}"
 
@@ -295,6 +296,11 @@ class Engine:
     def log_driver(self) -> str:
         """The engine's own keeper of containers' output."""
         return self._connected.log_driver
+
+    @property
+    def trusted(self) -> Mapping[str, Any]:
+        """Its word on registries without TLS, as it was when we connected."""
+        return self._connected.trusted
 
     @property
     def identity(self) -> str:

@@ -80,7 +80,7 @@ async def build_image(
         session: The step's engine, logins and output.
         work: What to build.
         source: The commit.
-        labels: For the image.
+        labels: For the image; the engine's own gets them only where it is what is pushed.
         memory: Bytes that each container of the build may use.
         name: For the container that is there while labels are put on.
         shelf: Where layers are kept; None: the image is not brought into its one form.
@@ -99,21 +99,19 @@ async def build_image(
     building = Building(session, work, source, context, memory=memory)
     await building.prepare()
     log = await building.run()
-    image = log.image_id
-    if labels and image is not None and not log.error:
+    ours = shelf if work.reproducible else None
+    if labels and ours is None and log.image_id is not None and not log.error:
         await building.label(labels, name)
-    if log.error or image is None or log.image_id is None:
+    if log.error or log.image_id is None:
         return _failed(session, work, context, log)
-    exact = None
-    if shelf is not None and work.reproducible:
+    built = Built(image_id=log.image_id, cached_steps=log.cached, total_steps=log.total)
+    if ours is not None:
         try:
-            exact, _ = await building.record(shelf, image, labels)
+            exact, _ = await building.record(ours, log.image_id, labels)
         except NotExactError as error:
             return Outcome(state=State.ERROR, message=_NOT_EXACT.format(error))
         session.say(f"Reproducible: {exact.digest}")
-    built = Built(
-        image_id=log.image_id, cached_steps=log.cached, total_steps=log.total, exact=exact
-    )
+        built = built.model_copy(update={"exact": exact})
     return Outcome(state=State.SUCCESS, built=built)
 
 

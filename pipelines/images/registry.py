@@ -22,7 +22,10 @@ async def registry_client(
     """
     engine = session.engine
     _, login = session.login(str(repository))
-    trusted = (await engine.call(engine.client.info)).get("RegistryConfig") or {}
-    insecure = await session.ask(lambda: is_insecure(repository.api, trusted))
+    # That an engine trusts a registry without TLS rarely changes, and asking it takes a while.
+    insecure = await session.ask(lambda: is_insecure(repository.api, engine.trusted))
+    if not insecure:
+        now = (await engine.call(engine.client.info)).get("RegistryConfig") or {}
+        insecure = await session.ask(lambda: is_insecure(repository.api, now))
     with contextlib.closing(RegistryClient(repository, login=login, insecure=insecure)) as client:
         yield client

@@ -28,7 +28,7 @@ def built(bench: Bench, work: BuildWork | None = None) -> Outcome:
 def test_what_is_built_is_what_is_tested(bench: Bench, busybox_image: str, made: Made) -> None:
     bench.source = made({"Dockerfile": f"FROM {busybox_image}\nARG W=x\nRUN echo $W > /made\n"})
     plan = plan_of(
-        build_step(work=BuildWork(args={"W": "here"})),
+        build_step(work=BuildWork(args={"W": "here"}, reproducible=False)),
         commands_step("unit", "cat /made Dockerfile", image="build.web", needs=("build.web",)),
         labels={"org.opencontainers.image.revision": bench.source.sha},
     )
@@ -48,6 +48,8 @@ def test_a_second_build_comes_from_the_cache(bench: Bench, busybox_image: str, m
     assert (second.image_id, second.cached_steps, second.total_steps) == (first.image_id, 2, 3)
 
 
+AS_IT_IS = build_step(work=BuildWork(reproducible=False))
+"""A build whose image the engine pushes, so that its labels are the engine's."""
 LABELS = {"org.opencontainers.image.title": 'a "title" with $HOME and \\', "made.by": "us"}
 
 
@@ -61,7 +63,7 @@ def test_labels_change_nothing_else_of_an_image(
     )
     bench.source = made({"Dockerfile": text})
     plain = built(bench).built
-    labelled = run(bench.outcomes(plan_of(build_step(), labels=LABELS)))["build.web"].built
+    labelled = run(bench.outcomes(plan_of(AS_IT_IS, labels=LABELS)))["build.web"].built
 
     assert plain is not None
     assert labelled is not None
@@ -80,7 +82,7 @@ def test_the_same_commit_built_again_is_the_same_labelled_image(
     bench: Bench, busybox_image: str, made: Made
 ) -> None:
     bench.source = made({"Dockerfile": f"FROM {busybox_image}\nRUN echo {uuid4()}\n"})
-    plan = plan_of(build_step(), labels=LABELS)
+    plan = plan_of(AS_IT_IS, labels=LABELS)
     first, second = (run(bench.outcomes(plan))["build.web"].built for _ in range(2))
     assert first is not None
     assert second is not None
