@@ -15,6 +15,7 @@ from pipelines.durations import format_size
 from pipelines.engine.client import ENGINE_ERRORS, Client, connect, reason
 from pipelines.problems import ExecutorUnavailableError, LadingError
 from pipelines.recipes import TemplateError, catalogue
+from pipelines.registries.kinds import kind_of
 from pipelines.values import Value
 from server import clock
 from server.cli.tokens import opened
@@ -70,7 +71,7 @@ def _checks(settings: Settings) -> Iterator[Awaitable[list[Finding]]]:
     if settings.recipes.folder is not None:
         yield asyncio.to_thread(_templates, settings.recipes.folder)
     yield asyncio.to_thread(_engine_and_registries, settings)
-    yield asyncio.to_thread(_stored_registries, settings)
+    yield asyncio.to_thread(_own_registries, settings)
     yield _hosts(settings)
 
 
@@ -149,6 +150,7 @@ def _engine_and_registries(settings: Settings) -> list[Finding]:
         logins = [
             _registry(client, name, login.username, login.password.get_secret_value())
             for name, login in settings.registries.items()
+            if not _is_key(name, login.username)
         ]
         return [*_engine(client, settings.engine.runtime), *logins]
     finally:
@@ -192,15 +194,21 @@ def _registry(client: Client, name: str, username: str, password: str) -> Findin
     return Finding(part=part, ok=True, message=f"takes the login of {username}")
 
 
-def _stored_registries(settings: Settings) -> list[Finding]:
-    """Registries whose logins are not in the configuration; we ask them ourselves."""
+def _is_key(host: str, username: str) -> bool:
+    """Whether what is configured is not the login itself, but what a login is fetched with."""
+    return kind_of(host).name == "ecr" and username != "AWS"
+
+
+def _own_registries(settings: Settings) -> list[Finding]:
+    """Registries whose logins the engine cannot try as they are configured; we try them."""
     from server.cli.releases import registries_of
 
     findings = []
     try:
         with registries_of(settings) as (_, registries):
             for place in asyncio.run(registries.places()).values():
-                if place.host in settings.registries:
+                in_file = settings.registries.get(place.host)
+                if in_file is not None and not _is_key(place.host, in_file.username):
                     continue
                 try:
                     message, ok = asyncio.run(registries.test(place.host)), True

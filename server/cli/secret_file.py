@@ -10,7 +10,7 @@ from pathlib import Path
 
 from pipelines.checkout import Checkout
 from pipelines.definition.fields import SECRET_NAME
-from pipelines.plan import Plan
+from pipelines.plan import Plan, Step
 from pipelines.redaction import LEAST, StepSecrets
 from server.cli.errors import UsageError
 
@@ -101,11 +101,12 @@ def for_steps(plan: Plan, values: Mapping[str, str], path: Path | None) -> StepS
     given: dict[str, dict[str, str]] = {}
     refused: dict[str, str] = {}
     for step in plan.steps if path is not None else ():
-        missing = [name for name in step.secrets.values() if name not in values]
+        missing = [name for name in _names(step) if name not in values]
         if missing:
             refused[step.key] = f"{step.key} cannot run: {_missing(missing[0], values, path)}"
-        elif step.secrets:
-            given[step.key] = {variable: values[name] for variable, name in step.secrets.items()}
+            continue
+        for who, named in step.named_secrets.items():
+            given[who] = {variable: values[name] for variable, name in named.items()}
     return StepSecrets(values=given, refused=refused)
 
 
@@ -117,6 +118,11 @@ def _missing(name: str, values: Mapping[str, str], path: Path | None) -> str:
 def without(plan: Plan) -> Iterator[str]:
     """Which steps run without the secrets that they name."""
     for step in plan.steps:
-        if step.secrets:
-            names = ", ".join(dict.fromkeys(step.secrets.values()))
+        if names := ", ".join(_names(step)):
             yield f"{step.key} runs without {names}: give it with --secrets FILE"
+
+
+def _names(step: Step) -> dict[str, None]:
+    """The secrets that a step and its services name, each once."""
+    named = step.named_secrets.values()
+    return dict.fromkeys(name for each in named for name in each.values())

@@ -57,13 +57,16 @@ class Announcing:
         self._clock = clock
         self._settings = dict(settings)
         self._base_url = base_url
+        self._met = False
 
     async def look(self) -> None:
         """Call whoever is to be told of something now."""
         if not self._settings:
             return
         names = sorted(self._settings)
-        await self._database.write(verbs.meet, names, at=self._clock())
+        if not self._met:
+            await self._database.write(verbs.meet, names, at=self._clock())
+            self._met = True
         due = await self._database.read(
             verbs.due, names, now=self._clock(), since=self._clock() - GIVE_UP
         )

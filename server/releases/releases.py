@@ -34,8 +34,8 @@ log = structlog.get_logger(__name__)
 
 OVERDUE = timedelta(minutes=10)
 """After which a move whose end nobody wrote was cut off: its questions have shorter time limits."""
-VERSIONS = 500
-"""Newest versions of an image among which a tag or a commit is looked for."""
+VERSIONS = 100
+"""Versions of which a text may be meant that are looked at; more would be no help to anybody."""
 HISTORY = 200
 """Newest moves of a channel by which a rollback finds its way."""
 
@@ -84,9 +84,7 @@ class Releases:
             NotFoundError: None is meant.
             InputsError: Several are.
         """
-        rows = await self._database.read(
-            image_verbs.image_versions_page, image=image, limit=VERSIONS
-        )
+        rows = await self._database.read(image_verbs.versions_like, image, wanted, limit=VERSIONS)
         return chosen(image, rows, wanted)
 
     async def before(self, image: str, channel: str) -> Version:

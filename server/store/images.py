@@ -84,6 +84,27 @@ def add_image_version(
         )
 
 
+def versions_like(
+    conn: Connection, image: str, wanted: str, *, limit: int
+) -> list[ImageVersionRow]:
+    """Versions of an image, newest first, of which a text may be digest, tag or commit."""
+    query = (
+        sa.select(image_versions, repositories.c.full_name)
+        .join(repositories, repositories.c.id == image_versions.c.repository)
+        .where(
+            image_versions.c.image == image,
+            sa.or_(
+                image_versions.c.digest.startswith(wanted, autoescape=True),
+                image_versions.c.sha.startswith(wanted, autoescape=True),
+                sa.cast(image_versions.c.tags, sa.Text).contains(f'"{wanted}"', autoescape=True),
+            ),
+        )
+        .order_by(image_versions.c.id.desc())
+        .limit(limit)
+    )
+    return [ImageVersionRow(**row._mapping) for row in conn.execute(query)]  # noqa: SLF001
+
+
 def written(conn: Connection, image: str, tags: Sequence[str]) -> dict[str, str]:
     """Of some tags of an image those that were pushed already, with the digest of the first time.
 

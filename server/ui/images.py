@@ -88,7 +88,7 @@ class ImagePages:
         kind = _KINDS.get(given.get("kind", ""), MoveKind.PROMOTE)
         releases = self._site.releases
         image = await releases.image(given.get("image", ""))
-        channel = (given.get("channel", "") or given.get("new", "")).strip()
+        channel = given.get("channel", "").strip()
         version = await self._version(image, channel, given.get("to", "").strip(), kind)
         if not visit.grant.name:
             here = visit.request.url

@@ -288,6 +288,19 @@ def test_a_tag_that_is_written_once_is_never_moved(port: Port, name: str) -> Non
     assert port.under(name) == new.digest
 
 
+@pytest.mark.parametrize("by", ["tag", "digest"])
+def test_a_version_is_found_however_many_came_after(
+    port: Port, monkeypatch: pytest.MonkeyPatch, by: str
+) -> None:
+    monkeypatch.setattr("server.releases.releases.VERSIONS", 1)
+    old = port.push("old", "old_1.x")
+    port.push("new", "oldA1.x", "new")
+
+    port.promote("old_1.x" if by == "tag" else old.digest)
+
+    assert port.under("production") == old.digest
+
+
 def test_only_what_was_pushed_here_is_a_version(port: Port) -> None:
     put_image(port.registry, "acme/web", "foreign")
     port.push("old")

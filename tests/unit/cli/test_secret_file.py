@@ -96,3 +96,15 @@ def test_without_a_file_nothing_is_refused_and_it_is_said(plan: Plan) -> None:
     assert list(secret_file.without(plan)) == [
         "test.release runs without npm_token: give it with --secrets FILE"
     ]
+
+
+def test_a_service_gets_what_it_names_and_its_step_does_not(tmp_path: Path) -> None:
+    service = "{db: {image: b, env: {PASSWORD: {from_secret: test_db}}}}"
+    plan = planned(f"test: {{unit: {{image: b, commands: c, services: {service}}}}}", PUSH)
+
+    got = secret_file.for_steps(plan, {"test_db": "x" * 9}, tmp_path)
+
+    assert got.values == {"test.unit/db": {"PASSWORD": "x" * 9}}
+    assert list(secret_file.without(plan)) == [
+        "test.unit runs without test_db: give it with --secrets FILE"
+    ]
