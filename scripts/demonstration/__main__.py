@@ -21,6 +21,7 @@ import docker
 import requests
 from docker.errors import DockerException
 
+from pipelines.registries.manifests import ACCEPTED
 from scripts.demonstration import following, parts
 from scripts.parts.engine import engine
 from scripts.parts.errors import PartError, say
@@ -169,7 +170,7 @@ def _confirm(registry_address: str, image: dict[str, Any]) -> None:
         session.trust_env = False
         answer = session.head(
             f"http://{registry_address}/v2/{path}/manifests/{image['digest']}",
-            headers={"Accept": "*/*"},
+            headers={"Accept": ", ".join(ACCEPTED)},
             timeout=20,
         )
     if not answer.ok:
