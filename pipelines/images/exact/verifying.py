@@ -37,8 +37,6 @@ from pipelines.registries.names import Repository
 from pipelines.source import Source
 from pipelines.values import Value
 
-_MOST_JSON = 4 * 2**20
-
 
 class Verdict(Value):
     """What came of making a version once more."""
@@ -134,6 +132,10 @@ def _inputs(before: Lock, now: Lock, recipe: str) -> Iterator[str]:
         if old.image != new.image:
             was, now_is = (each.digest or each.image for each in (old, new))
             yield f"base {old.name} was {was}, and is now {now_is}"
+        if (old.layers_from is None) != (new.layers_from is None):
+            here, there = ("compressed here", "its registry's own")
+            was, now_is = (there, here) if old.layers_from else (here, there)
+            yield f"the layers of base {old.name} were {was}, and are now {now_is}"
     if now.normaliser != before.normaliser:
         yield f"layers were written by {before.normaliser}, and are now by {now.normaliser}"
     if now.builder != before.builder:
@@ -192,8 +194,7 @@ def _compared(
     if found is None:
         raise NotExactError(f"the registry has no {version.digest} any more to compare with")
     manifest = json.loads(found[0])
-    with client.blob(manifest["config"]["digest"]) as file:
-        config = file.read(_MOST_JSON)
+    config = client.small_blob(manifest["config"]["digest"])
     ours = {layer.blob.digest for layer in made.layers}
     theirs = {each["digest"] for each in manifest["layers"]}
     with contextlib.ExitStack() as stack:

@@ -281,6 +281,27 @@ def test_layers_of_a_base_in_another_registry_are_taken_there_as_they_are(
     assert "Copied from" in bench.outputs.text("push.web")
 
 
+def test_a_base_whose_registry_is_away_is_compressed_here_and_the_record_says_so(
+    bench: Bench, made: Made, busybox_image: str, registry: Registry, folder: Path
+) -> None:
+    login(bench, registry)
+    bench.source = made({"Dockerfile": f"FROM {busybox_image}\nRUN echo {uuid4()} > /id\n"})
+    with proxy(registry.address) as way:
+        bench.logins[way.address] = bench.logins[registry.address]
+        base = f"{way.address}/base/{uuid4().hex[:8]}"
+        push = push_step(base, "1", needs=("build.web",))
+        plain = build_step(work=BuildWork(reproducible=False))
+        run(bench.outcomes(plan_of(plain, push)))
+        bench.source = made({"Dockerfile": f"FROM {base}:1\nRUN echo {uuid4()} > /own\n"})
+        built(bench)  # has the engine pull it
+        way.go_down()
+        image = built(bench, shelf=folder)
+    engine: Any = bench.engine.client
+    engine.remove_image(f"{base}:1", noprune=True)
+    assert image.lock.bases[0].layers_from is None
+    assert f"The layers of {base}:1 are compressed here" in bench.outputs.text("build.web")
+
+
 def test_layers_that_were_thrown_away_meanwhile_are_made_again_for_the_push(
     bench: Bench, made: Made, busybox_image: str, repository: str, folder: Path
 ) -> None:
