@@ -91,29 +91,35 @@ async def verify(
     building = Building(
         session, work, source, _with_bases(context, pinned), memory=memory, fresh=True
     )
-    await building.prepare()
-    log = await building.run()
-    if log.error or log.image_id is None:
-        told = place_of_failure(work, context, log)
-        raise NotExactError(
-            f"it does not build any more: {told}: {' '.join((log.error or '').split())}"
-        )
+    image = await _built(building, work, context)
     try:
-        now, made = await building.record(shelf, log.image_id, labels)
-        differences = (
-            ()
-            if now.digest == version.digest
-            else await _differences(session, shelf, version, repository, made)
-        )
+        now, made = await building.record(shelf, image, labels)
+        differences: tuple[Difference, ...] = ()
+        if now.digest != version.digest:
+            differences = await _differences(session, shelf, version, repository, made)
     finally:
         with contextlib.suppress(APIError):
-            await session.engine.call(session.engine.client.remove_image, log.image_id)
+            await session.engine.call(session.engine.client.remove_image, image)
     return Verdict(
         digest=now.digest,
         level=_level(version, now, differences),
         differences=differences,
         inputs=tuple(_inputs(lock, now.lock, recipe_digest(work, context))),
     )
+
+
+async def _built(building: Building, work: BuildWork, context: BuildContext) -> str:
+    """The engine's id of what is built anew.
+
+    Raises:
+        NotExactError: It does not build.
+    """
+    await building.prepare()
+    log = await building.run()
+    if log.error or log.image_id is None:
+        told = f"{place_of_failure(work, context, log)}: {' '.join((log.error or '').split())}"
+        raise NotExactError(f"it does not build any more: {told}")
+    return log.image_id
 
 
 def _level(version: Exact, now: Exact, differences: Sequence[Difference]) -> Level:
