@@ -6,6 +6,7 @@ https://github.com/opencontainers/distribution-spec/blob/main/spec.md
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
@@ -20,7 +21,14 @@ from pipelines.registries.logins import Login
 from pipelines.registries.manifests import ACCEPTED, Manifest, read_manifest
 from pipelines.registries.names import Repository
 from pipelines.registries.refusals import Refusal, RegistryError, refused
-from pipelines.registries.transport import Answer, Readable, SilenceError, Transport, Upload
+from pipelines.registries.transport import (
+    MAX_ANSWER,
+    Answer,
+    Readable,
+    SilenceError,
+    Transport,
+    Upload,
+)
 
 _OK, _UNAUTHORIZED, _FORBIDDEN, _NOT_FOUND, _TOO_MANY, _FAULTS = 200, 401, 403, 404, 429, 500
 _CREATED, _ACCEPTED = 201, 202
@@ -241,6 +249,19 @@ class RegistryClient:
                 yield response.raw
             except SilenceError as error:
                 raise self.error(what, Refusal.UNAVAILABLE, str(error)) from error
+
+    def small_blob(self, digest: str) -> bytes:
+        """A blob of a few kilobytes, like a configuration.
+
+        Raises:
+            RegistryError: There is none, it is large, or its bytes are others.
+        """
+        with self.blob(digest) as file:
+            data = file.read(MAX_ANSWER + 1)
+        if len(data) > MAX_ANSWER or f"sha256:{hashlib.sha256(data).hexdigest()}" != digest:
+            what = self._what or f"pull of {self._repository}@{digest}"
+            raise self.error(what, Refusal.OTHER, f"other bytes than those of {digest}")
+        return data
 
     def _elsewhere(self, what: str, asked: str, location: str) -> str:
         url = urljoin(asked, location)

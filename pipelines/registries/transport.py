@@ -1,7 +1,8 @@
 """One request to a registry, bounded in time and size, on requests. Blocking.
 
 requests is there already, below the engine's SDK, and goes by the proxies of the environment. What
-else it does by itself is switched off: no redirect is followed (a login would go along), no login
+else it does by itself is switched off: no redirect is followed (a login would go along; who asks
+for a blob's bytes follows them without it), no login
 is read from `~/.netrc`, and the certificates that count are the system's, as they do for the
 engine.
 """
@@ -25,6 +26,8 @@ from pipelines.registries.guard import Guard
 CONNECT_TIMEOUT = 5.0
 READ_TIMEOUT = 30.0
 """Seconds between two bytes."""
+UPLOAD_TIMEOUT = 300.0
+"""Seconds between an upload's last byte and the answer: a registry may have to move it first."""
 WHOLE_TIMEOUT = 60.0
 """Seconds for a whole answer."""
 MAX_ANSWER = 4 * 2**20
@@ -164,6 +167,7 @@ class Transport:
         Raises:
             SilenceError: There is none, or it ends while the block reads it.
         """
+        silence = UPLOAD_TIMEOUT if isinstance(body, Upload) else READ_TIMEOUT
         try:
             with self._session.request(
                 method,
@@ -171,7 +175,7 @@ class Transport:
                 headers=headers,
                 params=parameters,
                 data=body,
-                timeout=(CONNECT_TIMEOUT, READ_TIMEOUT),
+                timeout=(CONNECT_TIMEOUT, silence),
                 allow_redirects=False,
                 proxies=self._proxies_to(url),
                 stream=True,

@@ -117,7 +117,7 @@ def test_a_push_that_was_cut_off_is_unknown_and_can_be_made_again_alone(
 def test_a_push_that_may_be_repeated_is_made_again_by_itself(
     server: LadingProcess, repository: Repository, way: Proxy, busybox_image: str
 ) -> None:
-    way.stop_at("PATCH .*/blobs/uploads/")
+    way.stop_at("PUT .*/blobs/uploads/")
     push(server, repository, files(way, busybox_image, retry="safe"))
 
     killed(server, way)

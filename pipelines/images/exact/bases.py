@@ -23,6 +23,8 @@ from pipelines.registries.names import Repository
 from pipelines.registries.refusals import RegistryError
 from pipelines.values import Value
 
+PATIENCE = 10.0
+"""Seconds for which a base's registry is asked again."""
 _MEDIA_TYPES = {
     LAYER: LAYER,
     "application/vnd.docker.image.rootfs.diff.tar.gzip": LAYER,
@@ -79,8 +81,10 @@ async def base_layers(
 ) -> tuple[Layer, ...] | None:
     """The layers of a base in its registry; None: they cannot be had there.
 
+    A registry that is away must stop no build that the engine could do without it: then they are
+    compressed here, and the record says so.
+
     Raises:
-        RegistryError: The registry does not answer, and may do so later.
         StoppedError: The step was asked to stop.
     """
     if base.digest is None:
@@ -94,13 +98,11 @@ async def base_layers(
         try:
             found = await again(
                 partial(session.ask, partial(_ask, client, base.digest, diff_ids, platform)),
-                backoff=session.backoff,
+                backoff=session.backoff.model_copy(update={"within": PATIENCE}),
                 say=session.say,
                 sleep=session.interruption.sleep,
             )
         except RegistryError as error:
-            if error.worth_retrying:
-                raise
             session.say(f"The layers of {base.name} are compressed here: {error}")
             return None
     if found is not None:
@@ -117,8 +119,7 @@ def _ask(
         manifest = _manifest(client, digest, platform)
         if manifest is None:
             return None
-        with client.blob(manifest["config"]["digest"]) as file:
-            config = json.loads(file.read(4 * 2**20))
+        config = json.loads(client.small_blob(manifest["config"]["digest"]))
         if list(diff_ids) != config["rootfs"]["diff_ids"]:
             return None
         return tuple(

@@ -50,9 +50,35 @@ async def push_exact(
             f"the image that was built as {exact.digest} would be pushed as {made.digest}: "
             "Lading was upgraded in between, or its base's registry has changed; run again"
         )
+    carry = partial(_carry, session, shelf, work, image=image, made=made, base=_base(exact))
+    try:
+        await carry()
+    except RegistryError as error:
+        if not await session.mended(work.repository, error):
+            raise
+        await carry()
+    session.say(f"{work.repository}@{exact.digest}")
+    return Pushed(
+        repository=work.repository,
+        digest=exact.digest,
+        size=exact.size,
+        tags=work.tags,
+        lock=lock,
+    )
+
+
+async def _carry(
+    session: ImageSession,
+    shelf: Shelf,
+    work: PushWork,
+    *,
+    image: Image,
+    made: Made,
+    base: Base | None,
+) -> None:
+    """Push under each tag, with the login as it is now."""
     target = Repository.parse(work.repository)
     async with registry_client(session, target) as client:
-        base = _base(exact)
         if base is not None and repository_of(base.name).host == target.host:
             client.takes_from(repository_of(base.name))
         errand = _Errand(session, shelf, client, image=image, made=made, base=base)
@@ -66,14 +92,6 @@ async def push_exact(
                 sleep=session.interruption.sleep,
                 endless=True,
             )
-    session.say(f"{work.repository}@{exact.digest}")
-    return Pushed(
-        repository=work.repository,
-        digest=exact.digest,
-        size=exact.size,
-        tags=work.tags,
-        lock=lock,
-    )
 
 
 async def image_of(session: ImageSession, shelf: Shelf, exact: Exact) -> Image:

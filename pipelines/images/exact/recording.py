@@ -70,25 +70,11 @@ async def record(
 
     Raises:
         NotExactError: It cannot be brought there.
-        RegistryError: The base's registry does not answer.
         SourceError: The commit cannot be read.
         StoppedError: The step was asked to stop.
     """
-    engine = session.engine
-    told = await engine.call(engine.client.inspect_image, build.image)
-    platform = f"{told['Os']}/{told['Architecture']}"
-    diff_ids = tuple(told["RootFS"].get("Layers") or ())
     recipe = read_recipe(build.context.text.decode(errors="replace"), build.work.args)
-    below = _below(build, recipe, diff_ids)
-    layers = None
-    if below is not None:
-        layers = await base_layers(session, shelf, below.base, below.diff_ids, platform)
-    image = Image(
-        image=build.image,
-        diff_ids=diff_ids,
-        below=0 if below is None else len(below.diff_ids),
-        base_layers=layers,
-    )
+    image, below, platform = await _found(session, shelf, build, recipe)
 
     def times(config: Mapping[str, Any]) -> Sequence[int]:
         return layer_times(
@@ -102,6 +88,7 @@ async def record(
         )
 
     made = await make(session, shelf, image, times=times, created=build.created, labels=labels)
+    theirs = below.base.name if below is not None and image.base_layers is not None else None
     lock = Lock(
         commit=build.sha,
         created=build.created,
@@ -111,16 +98,37 @@ async def record(
         args=build.work.args,
         recipe_digest=recipe_digest(build.work, build.context),
         context_digest=build.context_digest,
-        bases=tuple(_with_layers(each.base, below, layers is not None) for each in build.bases),
+        bases=tuple(_with_layers(each.base, theirs) for each in build.bases),
         base=None if below is None else below.base.name,
         platform=platform,
         builder=await _builder(session),
-        engine=engine.identity,
+        engine=session.engine.identity,
         normaliser=normaliser(),
         layer_times=made.times,
     )
     size = len(made.manifest)
     return Exact(digest=made.digest, size=size, image=build.image, lock=lock), made
+
+
+async def _found(
+    session: ImageSession, shelf: Shelf, build: Build, recipe: Recipe
+) -> tuple[Image, Found | None, str]:
+    """What the builder left on the engine, the base below it, and its platform."""
+    engine = session.engine
+    told = await engine.call(engine.client.inspect_image, build.image)
+    platform = f"{told['Os']}/{told['Architecture']}"
+    diff_ids = tuple(told["RootFS"].get("Layers") or ())
+    below = _below(build, recipe, diff_ids)
+    layers = None
+    if below is not None:
+        layers = await base_layers(session, shelf, below.base, below.diff_ids, platform)
+    image = Image(
+        image=build.image,
+        diff_ids=diff_ids,
+        below=0 if below is None else len(below.diff_ids),
+        base_layers=layers,
+    )
+    return image, below, platform
 
 
 def _below(build: Build, recipe: Recipe, diff_ids: Sequence[str]) -> Found | None:
@@ -132,10 +140,9 @@ def _below(build: Build, recipe: Recipe, diff_ids: Sequence[str]) -> Found | Non
     return None
 
 
-def _with_layers(base: Base, below: Found | None, theirs: bool) -> Base:  # noqa: FBT001 - one use
-    if below is None or base.name != below.base.name or not theirs:
-        return base
-    return base.model_copy(update={"layers_from": base.name})
+def _with_layers(base: Base, theirs: str | None) -> Base:
+    """The base, with where its layers are from if it is the one whose are the registry's own."""
+    return base.model_copy(update={"layers_from": base.name}) if base.name == theirs else base
 
 
 def recipe_digest(work: BuildWork, context: BuildContext) -> str:

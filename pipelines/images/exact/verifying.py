@@ -37,8 +37,6 @@ from pipelines.registries.names import Repository
 from pipelines.source import Source
 from pipelines.values import Value
 
-_MOST_JSON = 4 * 2**20
-
 
 class Verdict(Value):
     """What came of making a version once more."""
@@ -93,29 +91,35 @@ async def verify(
     building = Building(
         session, work, source, _with_bases(context, pinned), memory=memory, fresh=True
     )
-    await building.prepare()
-    log = await building.run()
-    if log.error or log.image_id is None:
-        told = place_of_failure(work, context, log)
-        raise NotExactError(
-            f"it does not build any more: {told}: {' '.join((log.error or '').split())}"
-        )
+    image = await _built(building, work, context)
     try:
-        now, made = await building.record(shelf, log.image_id, labels)
-        differences = (
-            ()
-            if now.digest == version.digest
-            else await _differences(session, shelf, version, repository, made)
-        )
+        now, made = await building.record(shelf, image, labels)
+        differences: tuple[Difference, ...] = ()
+        if now.digest != version.digest:
+            differences = await _differences(session, shelf, version, repository, made)
     finally:
         with contextlib.suppress(APIError):
-            await session.engine.call(session.engine.client.remove_image, log.image_id)
+            await session.engine.call(session.engine.client.remove_image, image)
     return Verdict(
         digest=now.digest,
         level=_level(version, now, differences),
         differences=differences,
         inputs=tuple(_inputs(lock, now.lock, recipe_digest(work, context))),
     )
+
+
+async def _built(building: Building, work: BuildWork, context: BuildContext) -> str:
+    """The engine's id of what is built anew.
+
+    Raises:
+        NotExactError: It does not build.
+    """
+    await building.prepare()
+    log = await building.run()
+    if log.error or log.image_id is None:
+        told = f"{place_of_failure(work, context, log)}: {' '.join((log.error or '').split())}"
+        raise NotExactError(f"it does not build any more: {told}")
+    return log.image_id
 
 
 def _level(version: Exact, now: Exact, differences: Sequence[Difference]) -> Level:
@@ -134,6 +138,10 @@ def _inputs(before: Lock, now: Lock, recipe: str) -> Iterator[str]:
         if old.image != new.image:
             was, now_is = (each.digest or each.image for each in (old, new))
             yield f"base {old.name} was {was}, and is now {now_is}"
+        if (old.layers_from is None) != (new.layers_from is None):
+            here, there = ("compressed here", "its registry's own")
+            was, now_is = (there, here) if old.layers_from else (here, there)
+            yield f"the layers of base {old.name} were {was}, and are now {now_is}"
     if now.normaliser != before.normaliser:
         yield f"layers were written by {before.normaliser}, and are now by {now.normaliser}"
     if now.builder != before.builder:
@@ -192,8 +200,7 @@ def _compared(
     if found is None:
         raise NotExactError(f"the registry has no {version.digest} any more to compare with")
     manifest = json.loads(found[0])
-    with client.blob(manifest["config"]["digest"]) as file:
-        config = file.read(_MOST_JSON)
+    config = client.small_blob(manifest["config"]["digest"])
     ours = {layer.blob.digest for layer in made.layers}
     theirs = {each["digest"] for each in manifest["layers"]}
     with contextlib.ExitStack() as stack:

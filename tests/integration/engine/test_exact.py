@@ -32,6 +32,7 @@ from scripts.parts.registry import Registry
 from tests.integration.engine.bench import Bench, commit, engine_at, later, run
 from tests.integration.engine.test_images import inspect, login
 from tests.parts.proxy import proxy
+from tests.parts.small_disk import small_disk
 from tests.unit.exact.tar_files import Thing, layer
 
 Made = Callable[[dict[str, str | bytes]], GitSource]
@@ -280,6 +281,27 @@ def test_layers_of_a_base_in_another_registry_are_taken_there_as_they_are(
     assert "Copied from" in bench.outputs.text("push.web")
 
 
+def test_a_base_whose_registry_is_away_is_compressed_here_and_the_record_says_so(
+    bench: Bench, made: Made, busybox_image: str, registry: Registry, folder: Path
+) -> None:
+    login(bench, registry)
+    bench.source = made({"Dockerfile": f"FROM {busybox_image}\nRUN echo {uuid4()} > /id\n"})
+    with proxy(registry.address) as way:
+        bench.logins[way.address] = bench.logins[registry.address]
+        base = f"{way.address}/base/{uuid4().hex[:8]}"
+        push = push_step(base, "1", needs=("build.web",))
+        plain = build_step(work=BuildWork(reproducible=False))
+        run(bench.outcomes(plan_of(plain, push)))
+        bench.source = made({"Dockerfile": f"FROM {base}:1\nRUN echo {uuid4()} > /own\n"})
+        built(bench)  # has the engine pull it
+        way.go_down()
+        image = built(bench, shelf=folder)
+    engine: Any = bench.engine.client
+    engine.remove_image(f"{base}:1", noprune=True)
+    assert image.lock.bases[0].layers_from is None
+    assert f"The layers of {base}:1 are compressed here" in bench.outputs.text("build.web")
+
+
 def test_layers_that_were_thrown_away_meanwhile_are_made_again_for_the_push(
     bench: Bench, made: Made, busybox_image: str, repository: str, folder: Path
 ) -> None:
@@ -288,6 +310,19 @@ def test_layers_that_were_thrown_away_meanwhile_are_made_again_for_the_push(
     for blob in (folder / "layers" / "blobs").iterdir():
         blob.unlink()
     assert pushed(bench, repository, "1").digest == image.digest
+
+
+def test_a_disk_without_room_for_layers_is_told_as_such(
+    bench: Bench, made: Made, busybox_image: str, tmp_path: Path
+) -> None:
+    command = "head -c 3000000 /dev/urandom > /large"
+    bench.source = made({"Dockerfile": f"FROM {busybox_image}\nRUN {command} # {uuid4()}\n"})
+    with small_disk(tmp_path / "small", size=2**20) as disk:
+        bench.shelf = Shelf(disk.path)
+        outcome = run(bench.outcomes(plan_of(build_step())))["build.web"]
+    assert outcome.state is State.ERROR
+    assert "no room is left for layers" in outcome.message
+    assert "`reproducible: false`" in outcome.message
 
 
 def test_an_image_that_need_not_be_reproducible_is_pushed_by_the_engine(

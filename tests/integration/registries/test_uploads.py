@@ -148,6 +148,17 @@ def test_a_login_does_not_go_along_to_where_a_blob_lies(client: RegistryClient, 
     assert other.logins == [""]
 
 
+def test_bytes_from_elsewhere_that_are_not_those_of_the_digest_are_refused(
+    client: RegistryClient, way: Proxy
+) -> None:
+    send(client)
+    assert client.small_blob(DIGEST) == DATA
+    with serve(Elsewhere().app) as store:
+        way.answer("GET .*/blobs/", refusal(307, headers=f"Location: {store}/there\r\n"))
+        with pytest.raises(RegistryError, match="other bytes"):
+            client.small_blob(DIGEST)
+
+
 def test_a_login_does_not_go_along_to_where_an_upload_is_sent(
     client: RegistryClient, way: Proxy
 ) -> None:
