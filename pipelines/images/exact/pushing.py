@@ -22,6 +22,7 @@ from pipelines.plan import PushWork
 from pipelines.progress import Pushed
 from pipelines.registries.client import RegistryClient
 from pipelines.registries.names import Repository
+from pipelines.registries.refusals import RegistryError
 
 
 async def push_exact(
