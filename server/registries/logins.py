@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from datetime import datetime, timedelta
 
 import structlog
@@ -130,6 +130,3 @@ class LiveLogins(MendingLogins):
 
     def __len__(self) -> int:
         return len(self._held)
-
-
-Renew = Callable[[], Login | None]

@@ -22,7 +22,6 @@ from server.releases.choosing import (
     chosen,
     earlier,
     image_named,
-    version_of,
 )
 from server.releases.moving import GoneError, Looked, Pool, look
 from server.store import Database
@@ -323,6 +322,3 @@ class Releases:
                 "and `lading promote` makes one"
             )
         return row
-
-
-__all__ = ["Look", "Releases", "version_of"]

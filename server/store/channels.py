@@ -98,9 +98,16 @@ def channel(conn: Connection, image: str, name: str) -> ChannelRow | None:
 
 
 def paused_channels(conn: Connection, image: str) -> set[str]:
-    """The names of an image's channels that runs may not move."""
-    where = channels.c.image == image, channels.c.paused_at.is_not(None)
-    return set(conn.execute(sa.select(channels.c.name).where(*where)).scalars())
+    """The names of an image's channels that runs may not move: also while one is rolled back."""
+    paused = sa.select(channels.c.name).where(
+        channels.c.image == image, channels.c.paused_at.is_not(None)
+    )
+    now = sa.select(channel_moves.c.channel).where(
+        channel_moves.c.image == image,
+        channel_moves.c.state == MoveState.MOVING,
+        channel_moves.c.kind == MoveKind.ROLLBACK,
+    )
+    return set(conn.execute(sa.union(paused, now)).scalars())
 
 
 def moves(

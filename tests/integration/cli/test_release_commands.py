@@ -45,7 +45,9 @@ def test_a_login_is_added_listed_tried_and_removed_and_never_shown(
     tried = lading(tmp_path, "registry", "test", registry.address).stdout
     assert registry.address in listed
     assert "may push to acme/web" in tried
-    assert PASSWORD not in said + listed + tried
+    doctor = lading(tmp_path, "doctor").stdout
+    assert f"ok     registry {registry.address}: {registry.address} takes the login" in doctor
+    assert PASSWORD not in said + listed + tried + doctor
 
     assert lading(tmp_path, "registry", "remove", registry.address).returncode == 0
     assert lading(tmp_path, "registry", "test", registry.address).returncode == 1

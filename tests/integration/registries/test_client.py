@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from pipelines.registries import tags
 from pipelines.registries.client import RegistryClient
 from pipelines.registries.logins import Login
 from pipelines.registries.manifests import Manifest
@@ -207,3 +208,21 @@ def test_nobody_elses_login_is_read_from_the_home_folder(
     monkeypatch.setenv("NETRC", str(netrc))
 
     assert refused(way.address, login=None).refusal is Refusal.DENIED
+
+
+def test_a_tag_is_moved_with_a_token_that_may_push_and_looked_at_with_one_that_may_not(
+    guarded: str, realm: TokenRealm
+) -> None:
+    repository = Repository(host=guarded, path="acme/web")
+    client = RegistryClient(repository, login=ADA, insecure=True)
+    try:
+        fetched = tags.fetch(client, "1")
+        assert fetched is not None
+        tags.put(client, fetched, "moved")
+        assert tags.digest_of(client, "moved") == fetched.digest
+    finally:
+        client.close()
+    assert [each["scope"] for each in realm.asked] == [
+        "repository:acme/web:pull",
+        "repository:acme/web:pull,push",
+    ]

@@ -371,10 +371,20 @@ def test_a_move_that_was_cut_off_is_ended_by_what_the_registry_has(
     assert [row.digest for row in channels] == ([new.digest] if arrived else [])
 
 
-def begun(port: Port, digest: str) -> None:
-    new = NewMove(
-        image=port.image, channel="production", kind=MoveKind.PROMOTE, digest=digest, by="eve"
-    )
+def test_a_rollback_that_was_cut_off_keeps_runs_away_then_and_afterwards(port: Port) -> None:
+    new = port.push("new", "new", "production")
+    begun(port, new.digest, MoveKind.ROLLBACK)
+    releases = port.house.releases
+    assert "production" in port.do(releases.held(port.image, ["production", "main"]))
+
+    port.house.clock.forward(minutes=11)
+    port.do(releases.settle())
+
+    assert list(port.do(releases.held(port.image, ["production", "main"]))) == ["production"]
+
+
+def begun(port: Port, digest: str, kind: MoveKind = MoveKind.PROMOTE) -> None:
+    new = NewMove(image=port.image, channel="production", kind=kind, digest=digest, by="eve")
     assert port.house.database.run(verbs.begin_move, new, at=port.house.clock()) is not None
 
 
