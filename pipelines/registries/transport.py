@@ -10,6 +10,7 @@ engine.
 from __future__ import annotations
 
 import contextlib
+import functools
 import json
 import ssl
 import time
@@ -218,15 +219,22 @@ def _innermost(error: BaseException) -> str:
         error = inner
 
 
+@functools.cache
+def _trust(*, insecure: bool) -> ssl.SSLContext:
+    """Read once: a system's hundred authorities take 20 ms, which every push would pay."""
+    context = ssl.create_default_context()
+    if insecure:
+        context.check_hostname = False
+        context.verify_mode = ssl.CERT_NONE
+    return context
+
+
 class _SystemTrust(HTTPAdapter):
     """Trusts what the system trusts, which may hold a company's own authority."""
 
     def __init__(self, *, insecure: bool, guard: Guard | None = None) -> None:
         self._guard = guard
-        self._context = ssl.create_default_context()
-        if insecure:
-            self._context.check_hostname = False
-            self._context.verify_mode = ssl.CERT_NONE
+        self._context = _trust(insecure=insecure)
         super().__init__()
 
     def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:  # noqa: ANN401 - requests' own
