@@ -44,3 +44,11 @@ def configure(form: Literal["text", "json"]) -> None:
         )
     )
     logging.basicConfig(level=logging.WARNING, handlers=[handler], force=True)
+
+
+def only_warnings() -> None:
+    """Set up structlog for a command: what went well, the command says itself."""
+    structlog.configure(
+        wrapper_class=structlog.make_filtering_bound_logger(logging.WARNING),
+        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+    )

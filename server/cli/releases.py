@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
 
 from pipelines.durations import format_size
-from server import clock
+from server import clock, logging
 from server.cli.tokens import opened
 from server.config import Settings
 from server.registries import Registries
@@ -26,6 +26,7 @@ DIGITS = 19
 @contextmanager
 def registries_of(settings: Settings) -> Iterator[tuple[Database, Registries]]:
     """The database, and the registries that the configuration and it know."""
+    logging.only_warnings()
     with opened(settings) as database:
         registries = Registries(
             database=database,

@@ -86,6 +86,7 @@ def test_a_version_is_promoted_and_rolled_back_from_the_command_line(
     for version in ("old", "new"):
         moved = lading(tmp_path, "promote", "acme/web", "production", version)
         assert f"leads to {made[version].digest} now" in moved.stdout, moved.stderr
+        assert (len(moved.stdout.splitlines()), moved.stderr) == (1, "")
     back = lading(tmp_path, "rollback", "acme/web", "production", "--why", "it broke")
     assert f"leads to {made['old'].digest} now; before: {made['new'].digest}" in back.stdout
 
