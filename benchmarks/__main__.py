@@ -57,6 +57,8 @@ ROWS = {
     "promote": Row(promoting.measure, 15),
     "slow-engine": Row(slow.measure, 3),
     "lint": Row(writing.lint, 15),
+    "plan": Row(writing.planning, 15),
+    "help": Row(writing.helping, 15),
     "local-run": Row(writing.local_run, 15),
 }
 

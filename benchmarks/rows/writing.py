@@ -1,4 +1,4 @@
-"""What those who write pipelines wait for: `lading lint`, and `lading run` at home."""
+"""What those who write pipelines wait for: lint, plan, help, and `lading run` at home."""
 
 from __future__ import annotations
 
@@ -10,11 +10,14 @@ from typing import NamedTuple
 
 from benchmarks.figures import Figure, interleaved, median, seconds, spread
 from benchmarks.ground import ROOT, Ground
-from benchmarks.processes import checked
+from benchmarks.processes import BrokenError, checked
 from benchmarks.rows.latency import chain
 
 LINES = 200
 LINT_LIMIT = 0.05  # seconds
+STEPS = 1000
+PLAN_LIMIT = 0.1  # seconds
+HELP_LIMIT = 0.15  # seconds
 RUN_LIMIT = 1.5
 _COMMAND = """\
 import os, sys, time
@@ -30,6 +33,22 @@ except SystemExit as ended:
 print(time.perf_counter() - loaded, file=sys.stderr)
 """
 """Runs a command, and tells how long it took once its modules were loaded."""
+
+
+_PLANNING = """\
+import sys, time
+from datetime import UTC, datetime
+from pipelines.events import Event, EventKind
+from pipelines.parsing import parse
+from pipelines.planning import PlanDefaults, plan
+definition = parse(sys.stdin.buffer.read(), ".lading.yml").definition
+event = Event(
+    kind=EventKind.PUSH, repository="a/b", sha="0" * 40, ref="refs/heads/main", branch="main"
+)
+begun = time.perf_counter()
+made = plan(definition, event, committed_at=datetime.now(UTC), defaults=PlanDefaults(timeout=60.0))
+print(len(made.steps), time.perf_counter() - begun)
+"""
 
 
 class Timed(NamedTuple):
@@ -61,6 +80,68 @@ def lint(ground: Ground, rounds: int) -> Figure:
         rounds=rounds,
         note=spread(took),
         measured={"ours_seconds": took},
+    )
+
+
+def planning(ground: Ground, rounds: int) -> Figure:
+    """A graph of a thousand steps, each of which needs the one before, from definition to plan."""
+    steps = "".join(
+        f"  s{n}: {{image: a, commands: b, needs: [{f'test.s{n - 1}' if n else ''}]}}\n"
+        for n in range(STEPS)
+    )
+    command = [sys.executable, "-c", _PLANNING]
+    env = {**ground.environment, "PYTHONPATH": str(ROOT)}
+
+    def ours() -> float:
+        done = subprocess.run(
+            command, env=env, input=f"test:\n{steps}", capture_output=True, text=True, check=True
+        )
+        count, took = done.stdout.split()
+        if int(count) != STEPS:
+            message = f"{count} steps were planned, not {STEPS}"
+            raise BrokenError(message)
+        return float(took)
+
+    ours()
+    took, _ = interleaved(rounds, ours, lambda: None)
+    return Figure(
+        name="plan",
+        work=f"planning a graph of {STEPS:,} steps, the first plan of a process",
+        to_reach=f"≤ {seconds(PLAN_LIMIT)}",
+        ours=seconds(median(took)),
+        reached=median(took) <= PLAN_LIMIT,
+        rounds=rounds,
+        note=spread(took),
+        measured={"ours_seconds": took},
+    )
+
+
+def helping(ground: Ground, rounds: int) -> Figure:
+    """`lading --help`, the whole process, beside an interpreter that does nothing."""
+    env = {**ground.environment, "PYTHONPATH": str(ROOT)}
+
+    def timed(*arguments: str) -> float:
+        started = perf_counter()
+        checked([sys.executable, *arguments], env=env, stdout=subprocess.DEVNULL)
+        return perf_counter() - started
+
+    def ours() -> float:
+        return timed("-m", "server.cli", "--help")
+
+    ours()
+    took, bare = interleaved(rounds, ours, lambda: timed("-c", "pass"))
+    ratio = median(took) / median(bare)
+    return Figure(
+        name="help",
+        work="`lading --help`, from the process's start to its end",
+        to_reach=f"≤ {seconds(HELP_LIMIT)}",
+        ours=seconds(median(took)),
+        bare=seconds(median(bare)),
+        ratio=ratio,
+        reached=median(took) <= HELP_LIMIT,
+        rounds=rounds,
+        note=f"ours {spread(took)}, bare {spread(bare)}",
+        measured={"ours_seconds": took, "bare_seconds": bare},
     )
 
 
