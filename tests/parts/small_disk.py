@@ -25,11 +25,11 @@ class SmallDisk:
         return figures.f_bavail * figures.f_frsize
 
     def fill(self, *, leave: int = 0) -> None:
-        """Fill it, but for some bytes."""
+        """Fill it, but for some bytes; what others write meanwhile takes room, too."""
         with self._ballast.open("ab") as file:
-            more = self.free - leave
-            if more > 0:
-                os.posix_fallocate(file.fileno(), file.tell(), more)
+            while (more := self.free - leave) > 0:
+                with contextlib.suppress(OSError):
+                    os.posix_fallocate(file.fileno(), os.fstat(file.fileno()).st_size, more)
 
     def make_room(self) -> None:
         """Take away what filled it."""
