@@ -19,7 +19,8 @@ def test_a_move_that_was_cut_off_is_taken_up_by_its_deploy(
 ) -> None:
     table = f'[registries."{registry.address}"]\n'
     table += f'username = "{registry.username}"\npassword = "{registry.password}"\n'
-    stage.server.start(more=table, crash_at=point)
+    stage.server.config.write_text(stage.server.config.read_text() + table)
+    stage.server.start(crash_at=point)
     path = f"acme/{point.replace('.', '-')}-{len(commands)}"
     definition = (
         f"build: {{web: {{}}}}\npush: {{web: {{to: {registry.address}/{path}}}}}\n"
@@ -29,7 +30,7 @@ def test_a_move_that_was_cut_off_is_taken_up_by_its_deploy(
     stage.deliver(stage.delivery(stage.repository.pushed(files)))
     stage.server.crashed()
 
-    stage.server.start(more=table)
+    stage.server.start()
 
     run = stage.ended()
     assert (run.state, run.attempt) == (State.SUCCESS, 1), run.sentence
