@@ -26,7 +26,10 @@ def test_a_move_that_was_cut_off_is_taken_up_by_its_deploy(
         f"build: {{web: {{}}}}\npush: {{web: {{to: {registry.address}/{path}}}}}\n"
         f"deploy: {{live: {{channel: live{commands}}}}}\n"
     )
-    files = {".lading.yml": definition, "Dockerfile": f"FROM {stage.image}\nCOPY . /app\n"}
+    files: dict[str, str | bytes] = {
+        ".lading.yml": definition,
+        "Dockerfile": f"FROM {stage.image}\nCOPY . /app\n",
+    }
     stage.deliver(stage.delivery(stage.repository.pushed(files)))
     stage.server.crashed()
 
