@@ -9,7 +9,7 @@ from collections.abc import Collection, Sequence
 from graphlib import TopologicalSorter
 
 from pipelines.definition.fields import near
-from pipelines.plan import Plan, PushWork, Stage, Step
+from pipelines.plan import Channel, NoWork, Plan, PushWork, Stage, Step
 from pipelines.problems import LadingError
 from pipelines.values import Value
 
@@ -56,8 +56,13 @@ def _only(plan: Plan, only: Sequence[str]) -> Chosen:
     left = _without(plan, {step.key for step in plan.steps if step.key not in wanted})
     # What runs only after a failure was asked for all the same.
     own = {"after_success": True, "approval": None}
-    steps = tuple(step.model_copy(update=own) for step in left.steps)
-    return Chosen(plan=left.model_copy(update={"steps": steps}), not_run={})
+    steps = tuple(step.model_copy(update=own | {"channel": None}) for step in left.steps)
+    unmoved = {
+        f"the channel of {step.key}": _unmoved(step.channel)
+        for step in left.steps
+        if step.channel is not None
+    }
+    return Chosen(plan=left.model_copy(update={"steps": steps}), not_run=unmoved)
 
 
 def _named(plan: Plan, name: str) -> list[Step]:
@@ -67,6 +72,8 @@ def _named(plan: Plan, name: str) -> list[Step]:
         raise NoSuchStepError(_unknown(plan, name))
     if isinstance(found[0].work, PushWork):
         raise NoSuchStepError(f"{name} is not run: {_pushed(found[0].work)}")
+    if isinstance(found[0].work, NoWork) and found[0].channel is not None:
+        raise NoSuchStepError(f"{name} is not run: {_unmoved(found[0].channel)}")
     return found
 
 
@@ -76,7 +83,9 @@ def _unknown(plan: Plan, name: str) -> str:
             why = reason.removeprefix("left out: ")
             return f"{key} does not run for this event ({why}): choose another with `--event`"
     keys = dict.fromkeys(
-        step.key.partition(" (")[0] for step in plan.steps if not isinstance(step.work, PushWork)
+        step.key.partition(" (")[0]
+        for step in plan.steps
+        if not isinstance(step.work, PushWork | NoWork)
     )
     told = near(name, keys) or f"there are {', '.join(keys)}"
     return f"there is no step {name}: {told}"
@@ -86,6 +95,8 @@ def _not_at_home(step: Step) -> str | None:
     """Why a step does not run unless it is chosen, or not even then; None: it does."""
     if isinstance(step.work, PushWork):
         return _pushed(step.work)
+    if isinstance(step.work, NoWork) and step.channel is not None:
+        return _unmoved(step.channel)
     if step.stage is Stage.DEPLOY:
         return f"nothing is deployed from here unless you choose it: `lading run {step.key}`"
     return None
@@ -94,6 +105,10 @@ def _not_at_home(step: Step) -> str | None:
 def _pushed(work: PushWork) -> str:
     tags = ", ".join(work.tags)
     return f"nothing is pushed from here; on the server it goes to {work.repository} as {tags}"
+
+
+def _unmoved(channel: Channel) -> str:
+    return f"channels are moved by the server alone; there {channel.name} moves to what was pushed"
 
 
 def _image(step: Step) -> set[str]:

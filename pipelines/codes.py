@@ -196,6 +196,24 @@ CODES: dict[str, Explanation] = {
         "a push to a branch.",
         "Give the step a `when` with the events that have the value.",
     ),
+    "P041": _explain(
+        "bad channel",
+        "A channel is a tag in the registry that moves: letters, digits, `.`, `_` and `-`, without "
+        "placeholders. Tags of commits (`sha-…`) and versions (`v1.2.3`) are never moved.",
+        "Choose a name like `production`.",
+    ),
+    "P042": _explain(
+        "channel without a push",
+        "A channel is moved to what the pushes before it put into a registry, and this deploy "
+        "waits for none.",
+        "Add a step of `push`, and name it in `needs` where the deploy has any.",
+    ),
+    "P043": _explain(
+        "channel with two images",
+        "Two of the pushes that the deploy waits for put different images into one repository, so "
+        "it is not clear which one the channel shall lead to.",
+        "Name one of the two pushes in `needs`, or push to two repositories.",
+    ),
     "P050": _explain(
         "bad size",
         "A size is written like `512MiB` or `2GiB`; a container needs 6 MiB at least.",
@@ -247,8 +265,8 @@ CODES: dict[str, Explanation] = {
     "P060": _explain(
         "keys that do not go together",
         "`cron` stands in an entry with `event: schedule` and nothing else, `inputs` in one with "
-        "`event: manual`.",
-        "Give them an entry of their own.",
+        "`event: manual`. In a deploy, `image`, `env` and `resources` go with `commands`.",
+        "Give the entry one of its own; take out of the deploy what only commands need.",
     ),
     "P061": _explain(
         "bad secret name",

@@ -376,8 +376,9 @@ class _Drive:
         if self.progress.steps[step.key].started_at is None:
             start = StepStarted(step=step.key, at=self._now(), uptime=self._steady())
             told_start = self._tell(start)
-            if isinstance(step.work, PushWork):
-                # Were that not stored, a push might run twice without anybody knowing.
+            if isinstance(step.work, PushWork) or step.channel is not None:
+                # Were that not stored, a push might run twice without anybody knowing; and what a
+                # channel shall lead to is on disk before it does.
                 await asyncio.shield(told_start)
         with self._outputs(step.key) as output:
             taken = {} if self._taken is None else self._taken(step.key)
@@ -470,8 +471,10 @@ class _Drive:
             # At a time limit, why it could not be done says more than that it was not done in time.
             limit = format_duration(self._plan.timeout if self._halted else step.timeout)
             return own.model_copy(update={"message": f"{own.message}; given up after {limit}"})
-        # Commands that are stopped may well exit 0; an image that is built or pushed is there.
-        if own.state is State.SUCCESS and not isinstance(step.work, CommandsWork):
+        # Commands that are stopped may well exit 0; an image that is built or pushed is there, and
+        # so is a channel that was moved after the commands.
+        lasting = step.channel is not None or not isinstance(step.work, CommandsWork)
+        if own.state is State.SUCCESS and lasting:
             return own
         return why.model_copy(update={"exit_code": own.exit_code})
 

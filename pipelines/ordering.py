@@ -24,6 +24,17 @@ class Place(Value):
     """Key of the build it takes its image from."""
 
 
+def behind(needs: Mapping[str, Collection[str]], key: str) -> frozenset[str]:
+    """All that a step waits for, by itself or by way of what it waits for."""
+    found: set[str] = set()
+    left = [key]
+    while left:
+        new = set(needs.get(left.pop(), ())) - found
+        found |= new
+        left += new
+    return frozenset(found)
+
+
 class Order:
     """The order of a file's steps; of those left out only what they waited for remains.
 

@@ -138,7 +138,21 @@ class PushWork(Value):
     """Whether one that was cut off may be repeated without a person."""
 
 
-Work = Annotated[BuildWork | CommandsWork | PushWork, Field(discriminator="kind")]
+class NoWork(Value):
+    """Nothing that an engine does: all there is to do is to move the step's channel."""
+
+    kind: Literal["none"] = "none"
+
+
+Work = Annotated[BuildWork | CommandsWork | PushWork | NoWork, Field(discriminator="kind")]
+
+
+class Channel(Value):
+    """A moving tag that a deploy has lead to what was pushed, once its own work has passed."""
+
+    name: str
+    pushes: tuple[str, ...]
+    """Keys of the push steps; it moves in the repository of each, to the digest of each."""
 
 
 class Resources(Value):
@@ -180,6 +194,8 @@ class Step(Value):
     """How often it is tried again after a failure of its own."""
     approval: Approval | None = None
     """What a person is asked before it starts; None: nobody is asked."""
+    channel: Channel | None = None
+    """What it moves in registries; None: nothing."""
     work: Work
 
     @property

@@ -26,16 +26,18 @@ from pipelines.definition.models import (
 from pipelines.durations import format_size
 from pipelines.events import Event, EventKind
 from pipelines.matching import Changed, ends, left_out
-from pipelines.ordering import Order, Place
+from pipelines.ordering import Order, Place, behind
 from pipelines.plan import (
     Approval,
     BuildWork,
     BuiltImageRef,
+    Channel,
     CommandsWork,
     Group,
     ImageRef,
     Keeps,
     NamedImage,
+    NoWork,
     Plan,
     PushWork,
     Resources,
@@ -54,6 +56,8 @@ MAX_VALUE = 4096
 _LABEL = "org.opencontainers.image."
 _FORK = "left out: {what} never pushes; it runs again, and pushes, once merged"
 _FORK_DEPLOYS = "left out: {what} never deploys"
+_PULL_MOVES = "left out: a pull request moves no channel"
+_NOTHING_PUSHED = "left out: nothing is pushed here that {channel} could lead to"
 _NO_TAG = "left out: none of its tags has a value for this {kind}; give it other `tags` or a `when`"
 
 VARIABLES: dict[str, str] = {
@@ -169,12 +173,15 @@ class _Planner:
 
     def plan(self, committed_at: datetime) -> Plan:
         out = dict(self._left_out())
-        needs = Order(list(self._places()), out).needs()
+        places = list(self._places())
+        out |= dict(self._without_push(Order(places, out).needs()))
+        needs = Order(places, out).needs()
         steps = tuple(
             step.model_copy(update={"needs": needs[step.key]})
             for step in self._steps()
             if step.key not in out
         )
+        steps = self._with_channels(steps)
         if self._problems:
             raise DefinitionInvalidError(self._problems)
         return Plan(
@@ -209,8 +216,34 @@ class _Planner:
         for name, deploy in self._definition.deploy.items():
             own = left_out(deploy.when, self._event, self._changed)
             never = _FORK_DEPLOYS.format(what=self._event.stranger)
+            if deploy.channel is not None and self._event.kind is EventKind.PULL_REQUEST:
+                own = own or _PULL_MOVES
             if reason := own if self._event.trusted else never:
                 yield _key(Stage.DEPLOY, name), reason
+
+    def _without_push(self, needs: Mapping[str, Sequence[str]]) -> Iterator[tuple[str, str]]:
+        """The deploys whose channel has nothing to lead to, each with the reason."""
+        for name, deploy in self._definition.deploy.items():
+            key = _key(Stage.DEPLOY, name)
+            if deploy.channel is not None and key in needs and not _pushes_behind(needs, key):
+                yield key, _NOTHING_PUSHED.format(channel=deploy.channel)
+
+    def _with_channels(self, steps: tuple[Step, ...]) -> tuple[Step, ...]:
+        """The steps, with what they move once they have passed."""
+        needs = {step.key: step.needs for step in steps}
+        by_key = {step.key: step for step in steps}
+
+        def made(step: Step) -> Step:
+            named = None
+            if step.stage is Stage.DEPLOY:
+                named = self._definition.deploy[step.name].channel
+            if named is None:
+                return step
+            pushes = _pushes_behind(needs, step.key)
+            self._problems.extend(_two_images(step.key, [by_key[key] for key in pushes]))
+            return step.model_copy(update={"channel": Channel(name=named, pushes=pushes)})
+
+        return tuple(made(step) for step in steps)
 
     def _push_left_out(self, push: Push) -> str | None:
         if not self._event.trusted:
@@ -260,8 +293,14 @@ class _Planner:
             step = self._step(Stage.PUSH, name, push.timeout, pushed)
             yield step.model_copy(update=self._after(push.when))
         for name, deploy in self._definition.deploy.items():
-            step = self._commands(Stage.DEPLOY, _Variant(name=name, values={}), name, deploy)
+            step = self._deploy(name, deploy)
             yield step.model_copy(update={"approval": _approval(deploy)})
+
+    def _deploy(self, name: str, deploy: Deploy) -> Step:
+        if deploy.commands is not None:
+            return self._commands(Stage.DEPLOY, _Variant(name=name, values={}), name, deploy)
+        step = self._step(Stage.DEPLOY, name, deploy.timeout, NoWork())
+        return step.model_copy(update=self._after(deploy.when))
 
     def _build(self, name: str, build: Build) -> BuildWork:
         if isinstance(build, Templated):
@@ -303,7 +342,7 @@ class _Planner:
     def _commands(self, stage: Stage, variant: _Variant, name: str, spec: Test | Deploy) -> Step:
         """A step of commands; all that test and deploy have in common."""
         image = self._image(stage, variant, spec)
-        work = CommandsWork(image=image, commands=spec.commands)
+        work = CommandsWork(image=image, commands=spec.commands or ())
         step = self._step(stage, variant.name, spec.timeout, work)
         own = {"CI_STAGE": step.stage.value, "CI_STEP": name}
         own |= {f"CI_MATRIX_{axis.upper()}": value for axis, value in variant.values.items()}
@@ -340,6 +379,8 @@ class _Planner:
 
     def _own_build(self, spec: Test | Deploy) -> str | None:
         """The key of the build whose image commands run in."""
+        if spec.commands is None:
+            return None
         if spec.image is None:
             return _key(Stage.BUILD, next(iter(self._definition.build)))
         return spec.image.build if isinstance(spec.image, FromBuild) else None
@@ -413,6 +454,12 @@ def _key(stage: Stage, name: str) -> str:
     return f"{stage}.{name}"
 
 
+def _pushes_behind(needs: Mapping[str, Sequence[str]], key: str) -> tuple[str, ...]:
+    """The pushes that a step waits for, by itself or by way of others."""
+    waits = behind(needs, key)
+    return tuple(each for each in needs if each in waits and each.startswith(f"{Stage.PUSH}."))
+
+
 def _push_build(name: str, push: Push) -> str:
     return push.image.build if push.image else _key(Stage.BUILD, name)
 
@@ -429,6 +476,22 @@ def _no_image(key: str, image: str, event: Event, service: str | None) -> Proble
         message=f"`{key}`{of} has no image for this {event.kind}: `{image}` gives no name",
         hint="give the step a `when` with the events that have a value for the placeholder",
     )
+
+
+def _two_images(key: str, pushes: Sequence[Step]) -> Iterator[Problem]:
+    """A problem for each repository in which it is not clear where a channel shall lead."""
+    images: dict[str, set[str]] = {}
+    for step in pushes:
+        if isinstance(step.work, PushWork):
+            images.setdefault(step.work.repository, set()).add(step.work.image.build)
+    for repository, builds in images.items():
+        if len(builds) > 1:
+            yield Problem(
+                code="P043",
+                message=f"`{key}` moves a channel of {repository}, where this run pushes "
+                f"{' and '.join(sorted(builds))}",
+                hint="name one of the pushes in the step's `needs`",
+            )
 
 
 def _beyond(key: str, wanted: str, bound: str) -> Problem:
@@ -519,6 +582,8 @@ def _bound(step: Step, run: int, attempt: int) -> Step:
     if isinstance(work, PushWork):
         tags = tuple(put(tag) for tag in work.tags)
         return step.model_copy(update={"work": work.model_copy(update={"tags": tags})})
+    if isinstance(work, NoWork):
+        return step
     if isinstance(work.image, NamedImage):
         image = NamedImage(name=put(work.image.name))
         work = work.model_copy(update={"image": image})

@@ -20,6 +20,9 @@ _HOST = rf"(?:localhost|\[[a-fA-F0-9:]+\]|{_LABEL}(?:\.{_LABEL})+|{_LABEL}(?=:))
 _TAG = r"[a-zA-Z0-9_][a-zA-Z0-9._-]{0,127}"
 _DIGEST = r"[a-z0-9]+(?:[.+_-][a-z0-9]+)*:[a-zA-Z0-9=_-]{32,128}"
 
+# `sha-…` and versions are tags that people trust to lead to the same bytes for ever.
+_WRITE_ONCE = re.compile(r"sha-[0-9a-f]+|v\d.*|\d+\.\d+\.\d+.*", re.ASCII | re.IGNORECASE)
+
 _TAG_ALONE = re.compile(_TAG, re.ASCII)
 _REPOSITORY = re.compile(rf"{_HOST}(?:/{_PART})+", re.ASCII)
 _REPOSITORY_TAGGED = re.compile(rf"{_HOST}(?:/{_PART})+(?::{_TAG}|@{_DIGEST})+", re.ASCII)
@@ -29,6 +32,11 @@ _IMAGE = re.compile(rf"(?:{_HOST}/)?{_PART}(?:/{_PART})*(?::{_TAG})?(?:@{_DIGEST
 def is_tag(text: str) -> bool:
     """Whether it is a tag: `1.2.3`, `latest`."""
     return _TAG_ALONE.fullmatch(text) is not None
+
+
+def is_write_once(tag: str) -> bool:
+    """Whether a tag, once written, must never lead to anything else: `sha-1f3c`, `v1.2.3`."""
+    return _WRITE_ONCE.fullmatch(tag) is not None
 
 
 def is_repository(text: str) -> bool:

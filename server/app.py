@@ -54,7 +54,7 @@ from server.notices import Board
 from server.operations import Operations
 from server.recovery import Heads, Lists
 from server.registries import Registries
-from server.releases import Announcing, Holding, Releases
+from server.releases import Announcing, Deploying, Holding, Releases, RunChannels
 from server.reporting import Reporting
 from server.secrets import Secrets, refuse_lost_keys
 from server.store import Database, deliveries, pauses, repositories, runs, soundness
@@ -271,7 +271,8 @@ class Lading:
             patience=Patience(silence=self.settings.engine.patience),
             shelf=self.shelf,
         )
-        return Holding(executor, held=self.releases.held)
+        holding = Holding(executor, held=self.releases.held)
+        return Deploying(holding, channels=RunChannels(self.releases, run))
 
     def logins_for(self, run: RunRow) -> Mapping[str, Login]:
         """Registry logins by host; a run that is not trusted gets none of them."""

@@ -24,7 +24,7 @@ from pipelines.definition.tree import (
     plain,
     problem,
 )
-from pipelines.ordering import Order, Place
+from pipelines.ordering import Order, Place, behind
 from pipelines.plan import STAGE_ORDER, Stage
 from pipelines.problems import Problem
 from pipelines.values import Value
@@ -53,6 +53,10 @@ class _Outline(Value):
     name: _Named
     needs: tuple[_Named, ...] | None
     image: bool
+    channel: _Named | None = None
+    """The channel that a deploy moves."""
+    idle: bool = False
+    """Whether it runs no commands."""
     source: _Named | None
     """What `from` names."""
     named: tuple[_Named, ...]
@@ -83,7 +87,12 @@ def check(root: Node) -> list[Problem]:
         mark = outlines[min(MAX_STEPS, len(outlines) - 1)].name.mark
         return [problem("P031", f"{count} steps; there may be {MAX_STEPS}", mark, hint)]
     faults = chain(
-        _needs(outlines), _images(outlines), _axes(outlines), _inputs(root), _circle(outlines)
+        _needs(outlines),
+        _images(outlines),
+        _channels(outlines),
+        _axes(outlines),
+        _inputs(root),
+        _circle(outlines),
     )
     return list(islice(faults, MAX_PROBLEMS))
 
@@ -110,11 +119,14 @@ def _outline(stage: Stage, name: _Named, body: Node) -> _Outline:
         )
     image, needs = _entry(body, "image"), _entry(body, "needs")
     matrix = _entry(body, "matrix")
+    channel = _entry(body, "channel") if stage is Stage.DEPLOY else None
     return _Outline(
         stage=stage,
         name=name,
         needs=None if needs is None else tuple(_texts(needs)),
         image=image is not None,
+        channel=next(_texts(channel), None),
+        idle=channel is not None and _entry(body, "commands") is None,
         source=next(_texts(_entry(image, "from")), None),
         named=tuple(_names(body)),
         axes=_counted(matrix) if isinstance(matrix, Entries) else {},
@@ -177,7 +189,7 @@ def _images(outlines: list[_Outline]) -> Iterator[Problem]:
             yield problem(
                 "P034", message, outline.source.mark, _choice(outline.source.text, builds)
             )
-        elif outline.stage in _IN_IMAGES and not outline.image and len(builds) != 1:
+        elif _wants_image(outline) and len(builds) != 1:
             count = f"{len(builds)} images" if builds else "no image"
             hint = "add `image`: a name, or `{from: build.web}`"
             message = f"`{key}` has no `image`, and this file builds {count}"
@@ -185,6 +197,27 @@ def _images(outlines: list[_Outline]) -> Iterator[Problem]:
         elif outline.stage is Stage.PUSH and not outline.image and _own(outline) not in known:
             message = f"`{key}` has no build `{shown(outline.name.text)}` to push"
             yield problem("P034", message, outline.name.mark, _choice(_own(outline), builds))
+
+
+def _wants_image(outline: _Outline) -> bool:
+    return outline.stage in _IN_IMAGES and not outline.image and not outline.idle
+
+
+def _channels(outlines: list[_Outline]) -> Iterator[Problem]:
+    """Channels that come after no push, so that there is nothing to move them to."""
+    if not any(outline.channel for outline in outlines):
+        return
+    graph = Order(_places(outlines)).graph
+    pushes = {outline.key for outline in outlines if outline.stage is Stage.PUSH}
+    for outline in outlines:
+        if outline.channel is not None and not behind(graph, outline.key) & pushes:
+            message = f"`{shown(outline.key)}` moves a channel, and waits for no push"
+            hint = (
+                f"add one to its `needs`, like `{shown(min(pushes))}`"
+                if pushes
+                else "add a step under `push`, or give `commands`"
+            )
+            yield problem("P042", message, outline.channel.mark, hint)
 
 
 def _axes(outlines: list[_Outline]) -> Iterator[Problem]:
@@ -244,20 +277,24 @@ def _own(outline: _Outline) -> str:
     return f"{Stage.BUILD}.{outline.name.text}"
 
 
-def _circle(outlines: list[_Outline]) -> Iterator[Problem]:
-    by_key = {outline.key: outline for outline in outlines}
-    places = [
+def _places(outlines: list[_Outline]) -> list[Place]:
+    known = {outline.key for outline in outlines}
+    return [
         Place(
             key=outline.key,
             stage=outline.stage,
             needs=None
             if outline.needs is None
-            else tuple(need.text for need in outline.needs if need.text in by_key),
+            else tuple(need.text for need in outline.needs if need.text in known),
         )
         for outline in outlines
     ]
+
+
+def _circle(outlines: list[_Outline]) -> Iterator[Problem]:
+    by_key = {outline.key: outline for outline in outlines}
     try:
-        TopologicalSorter(Order(places).graph).prepare()
+        TopologicalSorter(Order(_places(outlines)).graph).prepare()
     except CycleError as error:
         # The sorter names each step before the one that waits for it.
         circle = [key for key in reversed(error.args[1]) if key in by_key]

@@ -399,8 +399,16 @@ def _tag(text: str) -> str:
 
 
 def _channel(text: str) -> str:
-    named = _named(_NAME, "a channel's name")(text)
-    raise failed("P011", f"there are no channels yet, so not `{shown(named)}`", "give `commands`")
+    if "$" in text:
+        hint = "a channel is fixed; give each place a deploy of its own, with a `when`"
+        raise failed("P041", f"`{shown(text)}` is no channel", hint)
+    if not references.is_tag(text):
+        hint = "letters, digits, `.`, `_` and `-`, at most 128, like `production`"
+        raise failed("P041", f"`{shown(text)}` is no channel", hint)
+    if references.is_write_once(text):
+        hint = "tags of commits and versions are never moved; name one like `production`"
+        raise failed("P041", f"`{shown(text)}` cannot be a channel", hint)
+    return text
 
 
 def _group(text: str) -> str:

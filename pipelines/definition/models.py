@@ -444,15 +444,18 @@ class Approval(Value):
 
 
 class Deploy(Value):
-    """Commands that bring what was built to where it is used."""
+    """What brings what was pushed to where it is used: commands, a channel that moves, or both."""
 
     channel: f.Channel | None = Field(
         None,
-        description="The channel to move to what this run pushed. There are no channels yet: give "
-        "`commands`.",
+        description="A tag like `production`, which is moved to what this run pushed, by its "
+        "digest, once the commands have passed: in the repository of each push that the step "
+        "waits for. A pull request moves none.",
     )
     image: AnyImage | None = Field(None, description="As in `test`.")
-    commands: f.Commands = Field(description="As in `test`.")
+    commands: f.Commands | None = Field(
+        None, description="As in `test`. Without `channel` there must be some."
+    )
     env: dict[f.Variable, AnyText] = Field({}, description="As in `test`.")
     approval: Approval | None = Field(
         None,
@@ -463,6 +466,19 @@ class Deploy(Value):
     timeout: f.Seconds | None = Field(None, description="As in `test`.")
     when: StepWhens | None = Field(None, description="As in `test`.")
     resources: Resources | None = Field(None, description="As in `test`.")
+
+    @model_validator(mode="after")
+    def _does_something(self) -> Self:
+        if self.commands is not None:
+            return self
+        if self.channel is None:
+            hint = "`commands: [./deploy]`, or `channel: production`"
+            raise f.failed("P012", "the deploy has no `commands` and no `channel`", hint)
+        for key in ("image", "env", "resources"):
+            if key in self.model_fields_set:
+                hint = "take it out, or add `commands`; a channel alone is moved by the server"
+                raise f.failed("P060", f"`{key}` goes with `commands`", hint)
+        return self
 
 
 class Concurrency(Value):

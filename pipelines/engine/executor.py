@@ -29,7 +29,7 @@ from pipelines.images.exact.shelf import Shelf
 from pipelines.images.pull import ensure_image, local_image
 from pipelines.images.retries import Backoff
 from pipelines.images.session import ImageSession
-from pipelines.plan import BuildWork, CommandsWork, Plan, PushWork, Step
+from pipelines.plan import BuildWork, CommandsWork, NoWork, Plan, PushWork, Step
 from pipelines.problems import ExecutorUnavailableError, SourceError
 from pipelines.progress import Outcome, Progress, State
 from pipelines.redaction import Redactor, StepSecrets
@@ -40,6 +40,7 @@ from pipelines.taking import Bounds, Take, Tally
 
 BEGINNINGS = 3
 """How often a step is begun at most while the engine comes and goes."""
+NOT_MOVED = "channels are moved by the server alone: nothing is left to do here"
 AHEAD = 1
 """Containers made before their steps are run: one call less on each step's way."""
 
@@ -408,6 +409,8 @@ class EngineExecutor:
                 return await self._images.push(step.work, session, running)
             case CommandsWork():
                 return await self._commands(step, step.work, session, running, active)
+            case NoWork():
+                return Outcome(state=State.ERROR, message=NOT_MOVED)
 
     async def _commands(
         self,

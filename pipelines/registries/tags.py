@@ -11,6 +11,7 @@ from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from urllib.parse import quote, urlencode, urlsplit
 
+from pipelines.references import is_write_once
 from pipelines.registries.client import DELETE, PUSH, RegistryClient
 from pipelines.registries.contents import DIGEST, Part, PartKind, UnreadableError, read_parts
 from pipelines.registries.manifests import ACCEPTED, read_manifest
@@ -27,13 +28,6 @@ PAGES = 200
 PAGE = 1000
 AT_ONCE = 8
 """Questions at the same time."""
-# `sha-…` and versions are tags that people trust to lead to the same bytes for ever.
-_WRITE_ONCE = re.compile(r"sha-[0-9a-f]+|v\d.*|\d+\.\d+\.\d+.*", re.ASCII | re.IGNORECASE)
-
-
-def is_write_once(tag: str) -> bool:
-    """Whether a tag, once written, must never lead to anything else: `sha-1f3c`, `v1.2.3`."""
-    return _WRITE_ONCE.fullmatch(tag) is not None
 
 
 class Fetched(Value):

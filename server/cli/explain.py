@@ -16,7 +16,7 @@ from pipelines.events import Event, EventKind
 from pipelines.explaining import Explained, explain
 from pipelines.matching import Condition
 from pipelines.parsing import SINGLE_FILE
-from pipelines.plan import BuildWork, CommandsWork, Plan, PushWork, Stage, Step
+from pipelines.plan import BuildWork, CommandsWork, NoWork, Plan, PushWork, Stage, Step
 from pipelines.planning import PlanDefaults
 from server.cli.checkouts import described, known, opened
 from server.cli.errors import UsageError
@@ -169,7 +169,10 @@ def _left_out(plan: Plan, paint: Paint) -> Iterator[str]:
 
 
 def _work(step: Step) -> str:
+    moves = f"moves {step.channel.name} to what was pushed" if step.channel else ""
     match step.work:
+        case NoWork():
+            return moves
         case BuildWork() as work:
             target = f", its stage {work.target}" if work.target else ""
             return f"builds {work.recipe}{target}"
@@ -179,7 +182,8 @@ def _work(step: Step) -> str:
                 if work.image.kind == "named"
                 else f"the image of {work.image.build}"
             )
-            return f"{counted(len(work.commands), 'command')} in {image}"
+            told = f"{counted(len(work.commands), 'command')} in {image}"
+            return f"{told}, then {moves}" if moves else told
         case PushWork() as work:
             return f"pushes {work.image.build} to {work.repository}: {', '.join(work.tags)}"
 

@@ -2,7 +2,17 @@
 
 from server.releases.announcing import Announcing
 from server.releases.choosing import Version, earlier
+from server.releases.deploying import Deploying, RunChannels
 from server.releases.holding import Holding
 from server.releases.releases import Look, Releases
 
-__all__ = ["Announcing", "Holding", "Look", "Releases", "Version", "earlier"]
+__all__ = [
+    "Announcing",
+    "Deploying",
+    "Holding",
+    "Look",
+    "Releases",
+    "RunChannels",
+    "Version",
+    "earlier",
+]

@@ -5,9 +5,8 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Sequence
 
-from pipelines.references import is_tag
+from pipelines.references import is_tag, is_write_once
 from pipelines.registries.contents import DIGEST
-from pipelines.registries.tags import is_write_once
 from pipelines.values import Value
 from server.actions import InputsError, NotFoundError
 from server.store.channels import MoveKind, MoveRow, MoveState

@@ -6,23 +6,19 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 
 from pipelines.executor import OWN, Executor, Output
 from pipelines.plan import PushWork, Step
-from pipelines.progress import Outcome, Progress, State
-from pipelines.taking import Bounds, Take, Tally
+from pipelines.progress import Outcome, State
+from server.releases.around import Around
 
 Held = Callable[[str, Sequence[str]], Awaitable[Mapping[str, str]]]
 """Of an image's tags, those that a run may not push now, each with the sentence that says why."""
 
 
-class Holding:
+class Holding(Around):
     """An executor whose pushes leave held tags where they are."""
 
     def __init__(self, inner: Executor, *, held: Held) -> None:
-        self._inner = inner
+        super().__init__(inner)
         self._held = held
-
-    async def open(self, earlier: Progress | None = None) -> frozenset[str]:
-        """See `Executor.open`."""
-        return await self._inner.open(earlier)
 
     async def run(self, step: Step, output: Output, running: Callable[[], None]) -> Outcome:
         """See `Executor.run`; a push goes to those of its tags that may be moved now."""
@@ -52,29 +48,3 @@ class Holding:
             why = "; ".join(dict.fromkeys(held.values()))
             return Outcome(state=State.ERROR, message=f"nothing is left to push: {why}")
         return step.model_copy(update={"work": work.model_copy(update={"tags": kept})})
-
-    async def collect(
-        self, step: Step, patterns: Sequence[str], bounds: Bounds, take: Take
-    ) -> Tally:
-        """See `Executor.collect`."""
-        return await self._inner.collect(step, patterns, bounds, take)
-
-    def cleaned(self, text: str) -> str:
-        """See `Executor.cleaned`."""
-        return self._inner.cleaned(text)
-
-    async def stop(self, key: str, *, grace: float) -> None:
-        """See `Executor.stop`."""
-        await self._inner.stop(key, grace=grace)
-
-    async def discard(self, key: str) -> None:
-        """See `Executor.discard`."""
-        await self._inner.discard(key)
-
-    async def close(self, *, keep_images: bool = False) -> None:
-        """See `Executor.close`."""
-        await self._inner.close(keep_images=keep_images)
-
-    async def release(self) -> None:
-        """See `Executor.release`."""
-        await self._inner.release()

@@ -9,9 +9,9 @@ from datetime import timedelta
 import structlog
 
 from pipelines.crashing import reach
+from pipelines.references import is_write_once
 from pipelines.registries import tags
 from pipelines.registries.refusals import RegistryError
-from pipelines.registries.tags import is_write_once
 from pipelines.values import Value
 from server.actions import AwayError, ConflictError, NotFoundError
 from server.clock import Clock
@@ -158,7 +158,7 @@ class Releases:
         """
         checked_channel(channel)
         if kind is MoveKind.DEPLOY:
-            await self._refuse_paused(image, channel)
+            await self.refuse_paused(image, channel)
         client = await self._registries.client(image)
         known = await self._database.read(verbs.known_contents, to.digest)
         new = NewMove(
@@ -294,7 +294,7 @@ class Releases:
         if move is not None:
             return move
         other = await self._database.read(verbs.under_way, new.image, new.channel)
-        if other is not None and other.at < self._clock() - OVERDUE:
+        if other is not None and (_cut_off(other, new) or other.at < self._clock() - OVERDUE):
             await self._settle(other)
             move = await self._database.write(verbs.begin_move, new, at=self._clock())
             if move is not None:
@@ -305,7 +305,12 @@ class Releases:
             "try again"
         )
 
-    async def _refuse_paused(self, image: str, channel: str) -> None:
+    async def refuse_paused(self, image: str, channel: str) -> None:
+        """Nothing where runs may move a channel.
+
+        Raises:
+            ConflictError: It was rolled back, and nobody has let runs move it since.
+        """
         row = await self._database.read(verbs.channel, image, channel)
         if row is not None and row.paused_at is not None:
             raise ConflictError(
@@ -322,3 +327,9 @@ class Releases:
                 "and `lading promote` makes one"
             )
         return row
+
+
+def _cut_off(other: MoveRow, new: NewMove) -> bool:
+    """Whether nobody is at a move any more: a step is done once at a time, so it is taken up."""
+    deploys = other.kind is MoveKind.DEPLOY and new.kind is MoveKind.DEPLOY
+    return deploys and (other.run, other.why) == (new.run, new.why)

@@ -216,6 +216,22 @@ pipeline web
     )
 
 
+def test_explain_says_which_channels_move(repository: Path) -> None:
+    (repository / "Dockerfile").write_text("FROM busybox\n")
+    (repository / ".lading.yml").write_text(
+        "build: {web: {}}\npush: {web: {to: r.example/web}}\ndeploy:\n"
+        "  live: {channel: live}\n  both: {channel: both, commands: ./ship}\n"
+    )
+
+    told = lading(repository, "explain").stdout
+
+    assert "deploy.live  moves live to what was pushed" in told
+    assert (
+        "deploy.both  1 command in the image of build.web, then moves both to what was pushed"
+        in told
+    )
+
+
 def test_explain_says_what_does_not_hold(repository: Path) -> None:
     (repository / ".lading.yml").write_text(f"when: {{event: push, branch: main}}\n{GOOD}")
 

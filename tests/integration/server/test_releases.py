@@ -12,22 +12,23 @@ from typing import Any, TypeVar
 import pytest
 
 from pipelines.executor import Output
-from pipelines.plan import BuiltImageRef, PushWork, Stage, Step
-from pipelines.progress import Outcome, Pushed, State
+from pipelines.plan import BuiltImageRef, Channel, NoWork, PushWork, Stage, Step
+from pipelines.progress import Outcome, Progress, Pushed, State, StepProgress
 from pipelines.registries.client import RegistryClient
 from pipelines.registries.logins import Login as RegistryLogin
 from pipelines.registries.names import Repository
 from pipelines.registries.tags import digest_of
-from pipelines.testing import ScriptedExecutor
+from pipelines.testing import Script, ScriptedExecutor, commands_step, plan_of, push_step
 from scripts.parts.registry import Registry
 from scripts.parts.registry import registry as running_registry
 from server.actions import AwayError, ConflictError, InputsError, NotFoundError
 from server.registries import Login
-from server.releases import Holding
+from server.releases import Deploying, Holding, RunChannels
 from server.store import channels as verbs
 from server.store import images as image_verbs
 from server.store.channels import MoveKind, MoveRow, MoveState, NewMove
-from tests.builders import House
+from server.store.rows import RunRow
+from tests.builders import House, event
 from tests.parts.images import Image, put_image, put_index, request
 from tests.parts.proxy import Proxy, proxy, refusal
 
@@ -470,3 +471,136 @@ def test_a_push_leaves_what_was_rolled_back_and_what_is_written_once(
     assert outcome.state is state
     assert executor.asked == pushed
     assert (b"lading channel resume" in output.text) == ("latest" in tags)
+
+
+WAITING = StepProgress()
+ALONE = Step(
+    stage=Stage.DEPLOY,
+    name="live",
+    timeout=60,
+    work=NoWork(),
+    channel=Channel(name="production", pushes=("push.web",)),
+)
+AFTER = ALONE.model_copy(update={"work": commands_step("live").work})
+
+
+class Deploys:
+    """A run's executor that pushes as it is told, and really moves channels."""
+
+    def __init__(self, port: Port, *, run: RunRow | None = None, **scripts: Script) -> None:
+        self.run = run or port.house.run()
+        named = {f"{name.replace('_', '.')}": script for name, script in scripts.items()}
+        self.inner = ScriptedExecutor(scripts=named)
+        channels = RunChannels(port.house.releases, self.run)
+        self.executor = Deploying(self.inner, channels=channels)
+        self.output = Kept()
+
+    async def do(self, *steps: Step) -> Outcome:
+        """The outcome of the last of the steps."""
+        for step in steps:
+            outcome = await self.executor.run(step, self.output, lambda: None)
+        return outcome
+
+
+def put(port: Port, image: Image) -> Script:
+    """A push of an image."""
+    pushed = Pushed(repository=port.image, digest=image.digest, size=1, tags=("main",))
+    return Script(outcome=Outcome(state=State.SUCCESS, pushed=pushed))
+
+
+def test_a_deploy_moves_its_channel_to_what_its_own_run_pushed(port: Port) -> None:
+    new = put_image(port.registry, "acme/web", "main", content="new")
+    deploys = Deploys(port, push_web=put(port, new))
+    put_image(port.registry, "acme/web", "main", content="newer")
+
+    outcome = port.do(deploys.do(push_step(port.image), ALONE))
+
+    assert outcome.state is State.SUCCESS
+    assert port.under("production") == new.digest
+    (move,) = port.moves()
+    assert (move.kind, move.run, move.by) == (MoveKind.DEPLOY, deploys.run.id, "run 1")
+    assert move.why == "deploy.live of run 1"
+
+
+def test_no_command_of_a_deploy_runs_whose_channel_was_rolled_back(port: Port) -> None:
+    port.push("old")
+    new = port.push("new")
+    port.promote("old")
+    port.promote("new")
+    port.rollback()
+    deploys = Deploys(port, push_web=put(port, new))
+
+    outcome = port.do(deploys.do(push_step(port.image), AFTER))
+
+    assert outcome.state is State.ERROR
+    assert f"lading channel resume {port.image} production" in outcome.message
+    assert deploys.inner.calls == ["run push.web"]
+
+
+def test_a_deploy_whose_push_put_nothing_there_is_refused(port: Port) -> None:
+    failed = Script(outcome=Outcome(state=State.ERROR, message="refused"))
+    deploys = Deploys(port, push_web=failed)
+
+    outcome = port.do(deploys.do(push_step(port.image), AFTER))
+
+    assert outcome.state is State.ERROR
+    assert "push.web pushed nothing, so production stays where it is" in outcome.message
+    assert deploys.inner.calls == ["run push.web"]
+
+
+def test_a_deploy_whose_version_is_gone_from_the_registry_says_so(port: Port) -> None:
+    gone = Image(digest=f"sha256:{'0' * 64}", config="", layers=())
+    deploys = Deploys(port, push_web=put(port, gone))
+
+    outcome = port.do(deploys.do(push_step(port.image), ALONE))
+
+    assert outcome.state is State.ERROR
+    assert f"the manifest {gone.digest} is not in" in outcome.message
+    assert port.under("production") is None
+
+
+def test_a_run_that_is_not_trusted_moves_no_channel(port: Port) -> None:
+    new = port.push("new")
+    stranger = port.house.run(happening=event().model_copy(update={"from_fork": True}))
+    deploys = Deploys(port, run=stranger, push_web=put(port, new))
+
+    outcome = port.do(deploys.do(push_step(port.image), ALONE))
+
+    assert outcome.state is State.ERROR
+    assert port.under("production") is None
+
+
+def test_commands_that_were_stopped_move_nothing_though_they_end_well(port: Port) -> None:
+    new = port.push("new")
+    stopped = Script(release=asyncio.Event(), stopped=Outcome(state=State.SUCCESS))
+    deploys = Deploys(port, push_web=put(port, new), deploy_live=stopped)
+
+    async def stop_it() -> Outcome:
+        await deploys.do(push_step(port.image))
+        begun = asyncio.Event()
+        work = asyncio.ensure_future(deploys.executor.run(AFTER, deploys.output, begun.set))
+        await begun.wait()
+        await deploys.executor.stop("deploy.live", grace=1)
+        return await work
+
+    outcome = port.do(stop_it())
+
+    assert outcome.state is State.CANCELLED
+    assert port.under("production") is None
+
+
+def test_what_an_earlier_attempt_pushed_is_moved_to(port: Port) -> None:
+    new = port.push("new")
+    deploys = Deploys(port)
+    step = push_step(port.image)
+    carried = StepProgress(
+        state=State.SUCCESS, outcome=put(port, new).outcome, ended_at=port.house.clock()
+    )
+    earlier = Progress(plan=plan_of(step, ALONE), steps={step.key: carried, ALONE.key: WAITING})
+
+    async def go_on() -> Outcome:
+        await deploys.executor.open(earlier)
+        return await deploys.do(ALONE)
+
+    assert port.do(go_on()).state is State.SUCCESS
+    assert port.under("production") == new.digest

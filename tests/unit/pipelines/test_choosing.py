@@ -105,3 +105,22 @@ def test_a_deploy_that_is_chosen_runs_and_asks_nobody_else() -> None:
     chosen = at_home(planned(DEPLOYS), ["deploy.live"])
 
     assert [(step.key, step.approval) for step in chosen.plan.steps] == [("deploy.live", None)]
+
+
+CHANNELS = f"""{FILE}
+deploy:
+  live: {{channel: live, needs: [push.web]}}
+  both: {{channel: live, needs: [push.web], image: busybox, commands: [a]}}
+"""
+
+
+def test_a_channel_is_never_moved_from_home() -> None:
+    told = "channels are moved by the server alone"
+    plan = planned(CHANNELS)
+    chosen = at_home(plan, ["deploy.both"])
+
+    assert [step.channel for step in chosen.plan.steps] == [None]
+    assert told in chosen.not_run["the channel of deploy.both"]
+    assert told in at_home(plan).not_run["deploy.live"]
+    with pytest.raises(NoSuchStepError, match=told):
+        at_home(plan, ["deploy.live"])

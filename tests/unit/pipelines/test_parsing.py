@@ -233,7 +233,38 @@ def test_a_problem_names_the_file() -> None:
         ),
         (
             "deploy: {live: {commands: x, channel: live}}",
-            "1:39 P011 there are no channels yet, so not `live`: give `commands`",
+            (
+                "1:39 P042 `deploy.live` moves a channel, and waits for no push: add a step under "
+                "`push`, or give `commands`"
+            ),
+        ),
+        (
+            "deploy: {live: {commands: x, channel: v1.2.3}}\npush: {w: {to: localhost/w}}",
+            (
+                "1:39 P041 `v1.2.3` cannot be a channel: tags of commits and versions are never "
+                "moved; name one like `production`"
+            ),
+        ),
+        (
+            "deploy: {live: {commands: x, channel: '${branch}'}}\npush: {w: {to: localhost/w}}",
+            (
+                "1:39 P041 `${branch}` is no channel: a channel is fixed; give each place a deploy "
+                "of its own, with a `when`"
+            ),
+        ),
+        (
+            "deploy: {live: {when: {event: push}}}",
+            (
+                "1:10 P012 the deploy has no `commands` and no `channel`: `commands: [./deploy]`, "
+                "or `channel: production`"
+            ),
+        ),
+        (
+            "deploy: {live: {channel: live, image: x}}\npush: {w: {to: localhost/w}}",
+            (
+                "1:10 P060 `image` goes with `commands`: take it out, or add `commands`; a channel "
+                "alone is moved by the server"
+            ),
         ),
         (
             "deploy: {live: {commands: x, approval: {}}}",

@@ -12,12 +12,15 @@ from pipelines.plan import (
     Approval,
     BuildWork,
     BuiltImageRef,
+    Channel,
     CommandsWork,
     Keeps,
     NamedImage,
+    NoWork,
     Plan,
     PushWork,
     Resources,
+    Step,
 )
 from pipelines.planning import VARIABLES, PlanDefaults, bind, plan
 from pipelines.problems import DefinitionInvalidError
@@ -582,3 +585,81 @@ def test_a_plan_that_was_stored_before_files_were_kept_still_loads() -> None:
 
     assert isinstance(work, CommandsWork)
     assert work.keeps == Keeps()
+
+
+CHANNEL = """\
+build: {web: {}, docs: {}}
+push: {web: {to: localhost/web}, docs: {to: localhost/docs}}
+deploy:
+  live: {channel: production}
+"""
+
+
+def pushes_moved(text: str, event: Event = PUSH) -> tuple[str, ...]:
+    channel = planned(text, event).step("deploy.live").channel
+    assert channel is not None
+    return channel.pushes
+
+
+def test_a_channel_moves_to_every_push_that_its_step_waits_for() -> None:
+    made = planned(CHANNEL).step("deploy.live")
+
+    assert made.work == NoWork()
+    assert made.channel == Channel(name="production", pushes=("push.web", "push.docs"))
+
+
+def test_needs_narrow_a_channel_to_the_pushes_behind_them() -> None:
+    only = CHANNEL.replace("production", "production, needs: [push.docs]")
+    through = CHANNEL.replace("production", "production, needs: [deploy.try]")
+    through += "  try: {image: alpine, commands: [a], needs: [push.docs]}\n"
+
+    assert pushes_moved(only) == ("push.docs",)
+    assert pushes_moved(through) == ("push.docs",)
+
+
+def test_a_channel_may_move_after_commands() -> None:
+    text = CHANNEL.replace("production", "production, image: alpine, commands: [a]")
+    step = planned(text).step("deploy.live")
+
+    assert isinstance(step.work, CommandsWork)
+    assert step.channel is not None
+
+
+@pytest.mark.parametrize(
+    ("event", "reason"),
+    [
+        (PULL, "left out: a pull request moves no channel"),
+        (TAG, "left out: nothing is pushed here that production could lead to"),
+        (PULL.model_copy(update={"from_fork": True}), "from a fork never deploys"),
+    ],
+)
+def test_a_channel_that_nothing_is_pushed_for_stays(event: Event, reason: str) -> None:
+    text = CHANNEL.replace("localhost/web", "localhost/web, when: {event: push}")
+    text = text.replace("localhost/docs", "localhost/docs, when: {event: push}")
+    made = planned(text, event)
+
+    assert "deploy.live" not in needs(made)
+    assert reason in made.left_out["deploy.live"]
+
+
+def test_two_images_in_one_repository_make_a_channel_unclear() -> None:
+    text = CHANNEL.replace("localhost/docs", "localhost/web")
+
+    with pytest.raises(DefinitionInvalidError) as caught:
+        planned(text)
+
+    (problem,) = caught.value.problems
+    assert problem.code == "P043"
+    assert pushes_moved(text.replace("production", "production, needs: [push.web]")) == (
+        "push.web",
+    )
+
+
+def test_a_step_stored_before_there_were_channels_moves_none() -> None:
+    step = planned(DEPLOY).step("deploy.live")
+
+    assert Step.model_validate(step.model_dump(exclude={"channel"})) == step
+
+
+def test_a_channel_alone_has_no_run_number_to_be_bound() -> None:
+    assert bind(planned(CHANNEL), run=7, attempt=1).step("deploy.live").work == NoWork()

@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 
 from pipelines.execution import execute
-from pipelines.plan import Plan
+from pipelines.plan import Channel, Plan, Stage, Step
 from pipelines.problems import ExecutorUnavailableError
-from pipelines.progress import Fact, Outcome, Progress, State, StepEnded
+from pipelines.progress import Fact, Outcome, Progress, State, StepEnded, StepStarted
 from pipelines.testing import (
     MemoryOutputs,
     Script,
@@ -250,6 +250,47 @@ def test_a_push_that_ended_well_in_spite_of_a_cancel_stays_a_success() -> None:
         await going
         assert walk.ends()["push.web"][0] is State.SUCCESS
         assert walk.ends()["test.a"][0] is State.CANCELLED
+
+    run(work())
+
+
+def deploy_step() -> Step:
+    """One that moves a channel after its commands."""
+    moves = {"stage": Stage.DEPLOY, "channel": Channel(name="live", pushes=("push.web",))}
+    return commands_step("live").model_copy(update=moves)
+
+
+def test_a_channel_that_was_moved_in_spite_of_a_cancel_stays_a_success() -> None:
+    async def work() -> None:
+        moved = Script(release=asyncio.Event(), stopped=Outcome(state=State.SUCCESS))
+        walk = Walk(plan_of(deploy_step()), ScriptedExecutor(scripts={"deploy.live": moved}))
+        going = asyncio.create_task(walk.go())
+        await walk.until("running deploy.live")
+        walk.cancelled.set()
+        await going
+        assert walk.ends()["deploy.live"][0] is State.SUCCESS
+
+    run(work())
+
+
+def test_a_channel_is_moved_only_once_what_it_leads_to_is_durable() -> None:
+    async def work() -> None:
+        walk = Walk(plan_of(deploy_step()), ScriptedExecutor())
+        durable, asked = asyncio.Event(), asyncio.Event()
+
+        async def held(fact: Fact) -> None:
+            if isinstance(fact, StepStarted):
+                asked.set()
+                await durable.wait()
+
+        walk.durable = held
+        going = asyncio.create_task(walk.go())
+        await asked.wait()
+        for _ in range(10):
+            await asyncio.sleep(0)  # all that could go on has
+        assert "run deploy.live" not in walk.executor.calls
+        durable.set()
+        assert (await going).state is State.SUCCESS
 
     run(work())
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from pipelines.references import is_write_once
 from pipelines.registries.kinds import Account, KindError, kind_of, kinds
-from pipelines.registries.tags import is_write_once
 
 ECR = "123456789012.dkr.ecr.eu-central-1.amazonaws.com"
 
