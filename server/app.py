@@ -127,18 +127,55 @@ class Lading:
             database=self.database, clock=clock.now, settings=settings.announce, base_url=url
         )
         self.secrets = Secrets(database=self.database, vault=vault, clock=clock.now)
-        self.registries = Registries(
+        self.registries = self._registries(vault)
+        self.releases = Releases(
+            database=self.database, registries=self.registries, clock=clock.now
+        )
+        self.worker = self._worker()
+        self.intake = self._intake()
+        self.timetable = Timetable(
+            database=self.database, clock=clock.now, start=self.intake.start_slot
+        )
+        self.heads = Heads(
+            hosts=self.hosts,
+            database=self.database,
+            mirrors=self.mirrors,
+            clock=clock.now,
+            wake=self.intake.notify,
+            new_id=self.delivery_ids.new,
+        )
+        self.lists = Lists(hosts=self.hosts, database=self.database, clock=clock.now, url=url)
+        self.actions = self._actions()
+        self.metrics = Metrics(CollectorRegistry())
+        self._rooms: list[asyncio.Task[None]] = []
+        self.disks = DiskWatch(
+            folders=disk_folders(settings),
+            settings=settings.disk,
+            board=self.board,
+            clock=clock.now,
+            room_again=self.worker.notify,
+        )
+        self.operations = self._operations()
+        self.housekeeping = self._housekeeping()
+        self.upkeep = self._upkeep(unclean=unclean)
+
+    def run_url(self, run: int) -> str:
+        """A run's page."""
+        return f"{self.url}/runs/{run}"
+
+    def _registries(self, vault: Vault) -> Registries:
+        settings = self.settings
+        return Registries(
             database=self.database,
             vault=vault,
             clock=clock.now,
             settings=settings.registries,
             private=settings.network.private,
         )
-        self.releases = Releases(
-            database=self.database, registries=self.registries, clock=clock.now
-        )
-        self.worker = self._worker()
-        self.intake = Intake(
+
+    def _intake(self) -> Intake:
+        settings = self.settings
+        return Intake(
             hosts=self.hosts,
             database=self.database,
             mirrors=self.mirrors,
@@ -156,19 +193,9 @@ class Lading:
             strangers=settings.strangers,
             templates=catalogue(settings.recipes.folder),
         )
-        self.timetable = Timetable(
-            database=self.database, clock=clock.now, start=self.intake.start_slot
-        )
-        self.heads = Heads(
-            hosts=self.hosts,
-            database=self.database,
-            mirrors=self.mirrors,
-            clock=clock.now,
-            wake=self.intake.notify,
-            new_id=self.delivery_ids.new,
-        )
-        self.lists = Lists(hosts=self.hosts, database=self.database, clock=clock.now, url=url)
-        self.actions = Actions(
+
+    def _actions(self) -> Actions:
+        return Actions(
             database=self.database,
             clock=clock.now,
             starter=self.intake,
@@ -178,24 +205,20 @@ class Lading:
             run_url=self.run_url,
             answered=self.worker.answered,
         )
-        self.metrics = Metrics(CollectorRegistry())
-        self._rooms: list[asyncio.Task[None]] = []
-        self.disks = DiskWatch(
-            folders=disk_folders(settings),
-            settings=settings.disk,
-            board=self.board,
-            clock=clock.now,
-            room_again=self.worker.notify,
-        )
-        self.operations = Operations(
+
+    def _operations(self) -> Operations:
+        return Operations(
             database=self.database,
             engine_answers=self.engine_answers,
             board=self.board,
             disks=lambda: self.disks.disks,
-            data=data,
+            data=self.settings.server.data,
             clock=clock.now,
         )
-        self.housekeeping = Housekeeping(
+
+    def _housekeeping(self) -> Housekeeping:
+        settings = self.settings
+        return Housekeeping(
             database=self.database,
             logs=self.logs,
             artifacts=self.artifacts,
@@ -205,19 +228,17 @@ class Lading:
             busy=lambda: bool(self.worker.active),
             scarce=lambda: self.board.about(DISK) is not None,
         )
-        self.upkeep = Upkeep(
+
+    def _upkeep(self, *, unclean: bool) -> Upkeep:
+        return Upkeep(
             database=self.database,
             disks=self.disks,
             housekeeping=self.housekeeping,
             clock=clock.now,
-            data=data,
+            data=self.settings.server.data,
             engine_folder=lambda: self.engine.data_root if self.engine.is_connected else None,
             unclean=unclean,
         )
-
-    def run_url(self, run: int) -> str:
-        """A run's page."""
-        return f"{self.url}/runs/{run}"
 
     def _worker(self) -> Worker:
         worker = self.settings.worker
