@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import random
 import socket
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -10,6 +11,7 @@ from pathlib import Path
 
 from pipelines.engine.client import connect
 from pipelines.engine.leftovers import find_leftovers, remove_leftovers
+from scripts.parts.errors import PartError
 from tests.doubles.base import serve
 from tests.doubles.github import GitHubDouble
 from tests.doubles.github import Repository as GitHubRepository
@@ -79,5 +81,8 @@ def _clear(server: LadingProcess, engine: str | None) -> None:
 
 
 def _free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        return int(listener.getsockname()[1])
+    """A port below those that systems hand out: nobody gets it while the server is killed."""
+    for port in random.sample(range(20_000, 30_000), 50):
+        with contextlib.suppress(OSError), socket.create_server(("127.0.0.1", port)):
+            return port
+    raise PartError("no port of 127.0.0.1 between 20000 and 30000 is free")
